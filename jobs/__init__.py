@@ -1,0 +1,1 @@
+"""When: the scheduled side of syncer."""

@@ -1,0 +1,1 @@
+"""How: registries are compared, copied between and pruned."""

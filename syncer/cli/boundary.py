@@ -1,0 +1,86 @@
+"""Where every command ends: errors become a sentence and an exit code, tracebacks only with `-v`."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from syncer import errors
+from syncer.cli import console
+
+_OUTCOMES = {3: "partial", 5: "refused", 75: "held", 130: "interrupted"}
+
+
+def guarded(call: Callable[[], int | None], command: str, *, verbose: bool, as_json: bool) -> int:
+    """Runs `call` and returns the exit code; whatever it raises is told on stderr.
+
+    Args:
+        call: The command.
+        command: Its name, for the JSON object.
+        verbose: Whether to print tracebacks.
+        as_json: Whether stdout must get an object that says what went wrong.
+    """
+    try:
+        return call() or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except errors.RulesError as error:
+        _tell_rules(error)
+        code, entries = error.exit_code, list(_problems(error))
+    except errors.SyncerError as error:
+        message = sentence(error)
+        console.tell(f"syncer: error: {message}")
+        code, entries = error.exit_code, [_entry("", error.code, message)]
+    except (KeyboardInterrupt, click.Abort):
+        console.tell("interrupted")
+        code, entries = 130, []
+    except Exception as error:  # noqa: BLE001 - the one boundary of the process
+        message = f"unexpected {type(error).__name__}: {_masked(str(error))}"
+        hint = "" if verbose else "; run again with -v for the traceback"
+        console.tell(f"syncer: error: {message}{hint}")
+        code, entries = 1, [_entry("", "UNEXPECTED", message)]
+    if verbose:
+        console.tell(_masked(traceback.format_exc()))
+    if as_json:
+        outcome = _OUTCOMES.get(code, "failed")
+        console.emit({"command": command, "outcome": outcome, "errors": entries})
+    return code
+
+
+def sentence(error: errors.SyncerError) -> str:
+    """The error and those it came from, in one sentence, nothing said twice."""
+    parts = [str(error)]
+    cause = error.__cause__
+    while isinstance(cause, errors.SyncerError):
+        if str(cause) not in parts[-1]:
+            parts.append(str(cause))
+        cause = cause.__cause__
+    return _masked(": ".join(parts))
+
+
+def _tell_rules(error: errors.RulesError) -> None:
+    console.tell(str(error))
+    count = len(error.problems)
+    problems = "1 problem" if count == 1 else f"{count} problems"
+    console.tell(f"syncer: error: {problems} in {error.file}; nothing was started")
+
+
+def _problems(error: errors.RulesError) -> Iterator[dict[str, Any]]:
+    for problem in error.problems:
+        place = f"{error.file}:{problem.line} {problem.path}".strip()
+        yield _entry(place, error.code, problem.message)
+
+
+def _entry(reference: str, code: str, message: str) -> dict[str, Any]:
+    return {"rule": "", "reference": reference, "code": code, "message": message}
+
+
+def _masked(text: str) -> str:
+    from syncer import log
+
+    return log.mask(text)

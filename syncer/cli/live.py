@@ -1,0 +1,57 @@
+"""The display of a run on a terminal: one line a phase, problems above it as they happen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from syncer import events
+from syncer.cli import console, progress, signals
+
+_A_SECOND = 4
+_BAR = 16
+
+
+@contextmanager
+def display(stop: Event, *, verbose: bool) -> Iterator[tuple[events.Observer, ...]]:
+    """Shows a run on stderr until the block ends, then leaves only the lines printed above.
+
+    Yields:
+        The observers that the run must tell.
+    """
+    tally = progress.Tally()
+    terminal = console.on(sys.stderr)
+    live = Live(
+        console=terminal,
+        get_renderable=lambda: _render(tally, stop),
+        refresh_per_second=_A_SECOND,
+        transient=True,
+        redirect_stdout=False,
+    )
+    lines = progress.Lines(
+        lambda line, style: terminal.print(line, style=style or None), verbose=verbose
+    )
+    with live:
+        yield (tally, lines)
+
+
+def _render(tally: progress.Tally, stop: Event) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row("listing", Text(tally.listing, overflow="ellipsis", no_wrap=True))
+    parts: list[RenderableType] = [grid]
+    if tally.planned:
+        copying = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=1.0, completed=tally.fraction, width=_BAR)
+        copying.add_row("copying", bar, Text(tally.copying, overflow="ellipsis", no_wrap=True))
+        parts.append(copying)
+    if stop.is_set():
+        parts.append(Text(signals.STOPPING, style="yellow"))
+    return Group(*parts)

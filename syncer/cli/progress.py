@@ -1,0 +1,179 @@
+"""A run as it happens, on stderr: counted here, shown as plain lines, or live (`live`).
+
+Everything is driven by events; no thread of ours looks at the clock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from syncer import events
+from syncer.cli import console, text
+
+HEARTBEAT = 10.0
+# So many problems of one kind are told as they happen; the summary counts the rest.
+MOST_ALIKE = 3
+_TROUBLE = frozenset({"failed", "conflict", "refused", "held"})
+# No guess at the time left before so much time and so much of the work have passed.
+_EARLIEST, _LEAST = 2.0, 0.02
+
+
+class Tally:
+    """Counts what a run has looked at and done so far. Safe to call from several threads.
+
+    Attributes:
+        repositories, tags: What the rules' patterns matched.
+        compared: Target repositories that have been compared.
+        planned, ended: Steps known, and those that have ended.
+        known, settled: Bytes of the blobs known to be named, and of those that are in place.
+        written: Bytes sent.
+        requests: Requests of all registries.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.repositories = self.tags = self.compared = 0
+        self.planned = self.ended = 0
+        self.known = self.settled = self.written = 0
+        self.requests = 0
+        self._clock = clock
+        self._copying_since = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self, event: events.Event) -> None:
+        """Counts one event."""
+        with self._lock:
+            self._count(event)
+
+    def _count(self, event: events.Event) -> None:
+        match event:
+            case events.RequestDone():
+                self.requests += 1
+            case events.BytesMoved(direction="written"):
+                self.written += event.count
+            case events.BlobDone():
+                self.settled += event.size
+            case events.RuleMatched():
+                self.repositories += event.repositories
+                self.tags += event.tags
+            case events.StepsPlanned():
+                self.compared += 1
+                self.planned += event.steps
+                self.known += event.size
+                if event.steps and not self._copying_since:
+                    self._copying_since = self._clock()
+            case events.StepDone(action="copy" | "overwrite" | "drop", outcome="done" | "failed"):
+                self.ended += 1
+
+    @property
+    def fraction(self) -> float:
+        """How much of the known work is done, from 0 to 1: of steps or of bytes, the smaller."""
+        steps = self.ended / self.planned if self.planned else 0.0
+        sizes = self.settled / self.known if self.known else steps
+        return min(steps, sizes, 1.0) if steps < 1 else 1.0
+
+    @property
+    def copying(self) -> str:
+        """Steps, bytes, rate and time left: `120 of 300 tags, 1.2 of 3.4 GB, 25 MB/s, 1 min left`."""
+        parts = [f"{self.ended:,} of {text.number(self.planned, 'tag')}"]
+        if self.written:
+            parts.append(f"{text.size(self.written)} sent of at most {text.size(max(self.known, self.written))}")
+        passed = self._clock() - self._copying_since
+        if passed >= 1 and self.written:
+            parts.append(f"{text.size(round(self.written / passed))}/s")
+        if passed >= _EARLIEST and _LEAST < self.fraction < 1:
+            parts.append(f"about {text.duration(passed / self.fraction - passed)} left")
+        return ", ".join(parts)
+
+    @property
+    def listing(self) -> str:
+        """What was looked at: `12 repositories, 300 tags, 8 compared, 612 requests`."""
+        return ", ".join(
+            (
+                text.number(self.repositories, "repository", "repositories"),
+                text.number(self.tags, "tag"),
+                f"{self.compared:,} compared",
+                text.number(self.requests, "request"),
+            )
+        )
+
+
+class Lines:
+    """Tells each overwrite and each problem in a line as it happens.
+
+    Args:
+        write: Takes a line and its style.
+        verbose: Whether finished copies get a line, too.
+    """
+
+    def __init__(
+        self, write: Callable[[str, str], None] = console.tell, *, verbose: bool = False
+    ) -> None:
+        self._write = write
+        self._verbose = verbose
+        self._alike: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, event: events.Event) -> None:
+        """Writes a line about the event, if it deserves one."""
+        match event:
+            case events.StepDone(outcome=outcome) if outcome in _TROUBLE:
+                self._problem(outcome, event.reference, event.reason, event)
+            case events.StepDone(action="overwrite" | "drop", outcome="done"):
+                self._line("", f"{_PAST[event.action]} {event.reference}: {_moved(event)}")
+            case events.StepDone(outcome="done") if self._verbose:
+                self._line("", f"{_PAST.get(event.action, event.action)} {event.reference}")
+            case events.Noticed():
+                self._problem("note", event.reference, event.message, event)
+            case events.CircuitChanged():
+                state = "is not asked for a while" if event.opened else "is asked again"
+                self._line("yellow", f"{event.registry} {state}: {event.reason}")
+
+    def _problem(
+        self, word: str, reference: str, reason: str, event: events.StepDone | events.Noticed
+    ) -> None:
+        names = [event.repository, event.tag] if isinstance(event, events.StepDone) else []
+        with self._lock:
+            kind = (event.code, text.shape(reason, reference, *names))
+            self._alike[kind] += 1
+            count = self._alike[kind]
+        if count <= MOST_ALIKE:
+            style = console.STYLES.get(word, "")
+            self._line(style, text.shortened(f"{word} {reference}: {reason}"))
+        elif count == MOST_ALIKE + 1:
+            self._line("", f"more of {event.code}: counted, told in the summary")
+
+    def _line(self, style: str, line: str) -> None:
+        self._write(line, style)
+
+
+class Heartbeat:
+    """Tells how far a run is, at most every ten seconds and only when something happens."""
+
+    def __init__(self, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tally = tally
+        self._clock = clock
+        self._next = clock() + HEARTBEAT
+        self._lock = threading.Lock()
+
+    def __call__(self, event: events.Event) -> None:  # noqa: ARG002
+        """Writes a line when it is time for one."""
+        if self._clock() < self._next or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._next = self._clock() + HEARTBEAT
+        finally:
+            self._lock.release()
+        tally = self._tally
+        console.tell(f"copying: {tally.copying}" if tally.planned else f"listing: {tally.listing}")
+
+
+_PAST = {"copy": "copied", "overwrite": "overwrote", "drop": "dropped", "restore": "restored"}
+
+
+def _moved(event: events.StepDone) -> str:
+    if event.action == "drop":
+        return text.shortened(f"{event.digest} ({event.reason})")
+    return text.shortened(f"{event.previous} -> {event.digest}")

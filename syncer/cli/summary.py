@@ -1,0 +1,144 @@
+"""What a run did, for people: the outcome, each rule, what it took, what went wrong, what to type."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from syncer import events
+from syncer.cli import console, text
+from syncer.report import Report, RuleReport
+
+_EXAMPLES = 3
+# Outcomes of steps that get a column when there are any.
+_COLUMNS = ("skipped", "suppressed", "conflict", "held", "refused", "interrupted", "failed")
+_HEADS = {"conflict": "conflicts"}
+
+Done = Mapping[tuple[str, str], int]
+"""How many steps of a rule ended well, by (rule, action)."""
+
+
+def show(run: Report, done: Done) -> None:
+    """Prints the summary of a run on stdout; one line when there was nothing to do."""
+    if _is_idle(run):
+        took = f"{_requests(run)} in {text.duration(run.seconds)}"
+        console.outcome("ok", f"{_in_step(run)}, nothing to do ({took})")
+        return
+    console.outcome(run.outcome, _headline(run, done))
+    console.say()
+    _rules(run, done)
+    console.say()
+    for line in _effort(run):
+        console.say(line)
+    problems(run.errors, run.errors_left_out)
+    _notices(run.notices)
+    _advice(run)
+
+
+def problems(failed: list[events.StepDone], left_out: int = 0) -> None:
+    """Prints what went wrong, grouped by what is alike, with a few examples of each."""
+    groups: defaultdict[tuple[str, str, str], list[events.StepDone]] = defaultdict(list)
+    for event in failed:
+        alike = text.shape(event.reason, event.reference, event.repository, event.tag)
+        groups[event.outcome, event.code, alike].append(event)
+    for (outcome, code, _), found in sorted(groups.items(), key=lambda item: -len(item[1])):
+        console.say()
+        _group(outcome, code, found)
+    if left_out:
+        console.say(f"\nand {left_out:,} more that were only counted")
+
+
+def _group(outcome: str, code: str, found: list[events.StepDone]) -> None:
+    reasons = {event.reason for event in found}
+    same = text.shortened(reasons.pop()) if len(reasons) == 1 else ""
+    head = f"{len(found):,} {outcome}, {code}" + (f": {same}" if same else "")
+    console.say(head, console.STYLES.get(outcome, ""))
+    for event in found[:_EXAMPLES]:
+        console.say(f"  {event.reference}" + ("" if same else f": {text.shortened(event.reason)}"))
+    if len(found) > _EXAMPLES:
+        console.say(f"  and {len(found) - _EXAMPLES:,} more")
+
+
+def _is_idle(run: Report) -> bool:
+    return run.outcome == "ok" and not (
+        run.notices or any(sum(rule.steps.values()) for rule in run.rules.values())
+    )
+
+
+def _headline(run: Report, done: Done) -> str:
+    parts = [_in_step(run)]
+    for action, word in (("copy", "copied"), ("overwrite", "overwritten"), ("drop", "dropped")):
+        if count := sum(number for (_, kind), number in done.items() if kind == action):
+            parts.append(f"{count:,} {word}")
+    parts += [f"{run.total(word):,} {_plural(word, run.total(word))}" for word in _COLUMNS if run.total(word)]
+    return ", ".join(parts)
+
+
+def _plural(word: str, count: int) -> str:
+    return "conflicts" if word == "conflict" and count != 1 else word
+
+
+def _in_step(run: Report) -> str:
+    count = sum(rule.in_step + rule.steps["done"] for rule in run.rules.values())
+    return f"{text.number(count, 'tag')} in step"
+
+
+def _rules(run: Report, done: Done) -> None:
+    heads = ["rule", "outcome", ">repositories", ">tags", ">in step", ">copied", ">overwritten"]
+    heads += [f">{_HEADS.get(word, word)}" for word in _COLUMNS]
+    console.table(heads, (_row(rule, done) for rule in run.rules.values()))
+    for rule in run.rules.values():
+        if rule.outcome == "empty":
+            console.say(f"{rule.name}: {rule.reason}", "yellow")
+
+
+def _row(rule: RuleReport, done: Done) -> list[str]:
+    optional = [done.get((rule.name, "overwrite"), 0), *(rule.steps[word] for word in _COLUMNS)]
+    return [
+        rule.name,
+        rule.outcome,
+        f"{rule.repositories:,}",
+        f"{rule.matched:,}",
+        f"{rule.in_step:,}",
+        f"{done.get((rule.name, 'copy'), 0):,}",
+        *(f"{count:,}" if count else "" for count in optional),
+    ]
+
+
+def _effort(run: Report) -> Iterator[str]:
+    blobs = ", ".join(f"{count:,} {how}" for how, count in sorted(run.blobs.items()))
+    moved = f"{text.size(run.bytes['read'])} read, {text.size(run.bytes['written'])} written"
+    yield f"moved     {moved}" + (f"; blobs: {blobs}" if blobs else "")
+    tags = sum(rule.matched for rule in run.rules.values())
+    each = []
+    for name, methods in sorted(run.requests.items()):
+        count = sum(methods.values())
+        each.append(f"{name} {count:,}" + (f" ({count / tags:.1f} a tag)" if tags else ""))
+    retried = f"; {text.number(run.retries, 'retry', 'retries')}" if run.retries else ""
+    yield f"requests  {', '.join(each) or 'none'}{retried}"
+    yield f"took      {text.duration(run.seconds)}"
+
+
+def _requests(run: Report) -> str:
+    return text.number(sum(sum(each.values()) for each in run.requests.values()), "request")
+
+
+def _notices(notices: list[events.Noticed]) -> None:
+    groups: defaultdict[str, list[events.Noticed]] = defaultdict(list)
+    for notice in notices:
+        groups[notice.message].append(notice)
+    for message, found in groups.items():
+        console.say(f"\nnote: {text.shortened(message)}")
+        console.say(f"  {text.listed([each.reference for each in found], _EXAMPLES)}")
+
+
+def _advice(run: Report) -> None:
+    """What to type next."""
+    if not run.errors:
+        return
+    console.say()
+    console.say(f"syncer history {run.run}  shows every step")
+    first = run.errors[0]
+    if first.repository and first.outcome in ("failed", "held"):
+        # ...
+        console.say(f"syncer sync {first.rule} --repo {first.repository}  tries that one again")

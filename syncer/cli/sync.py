@@ -1,0 +1,28 @@
+"""`syncer sync`: runs replication rules once."""
+
+from __future__ import annotations
+
+import click
+
+from syncer.cli import working
+from syncer.cli.command import Command, as_json, repo_glob
+from syncer.cli.session import Session
+
+
+@click.command("sync", cls=Command, exits=(3, 5, 75, 78), words={0: "every matched tag is in step"})
+@click.argument("rules", nargs=-1, metavar="[RULE]...")
+@repo_glob
+@as_json
+@click.pass_obj
+def command(session: Session, rules: tuple[str, ...], repo: str | None, *, as_json: bool) -> int:
+    """Run replication rules once; all of them when no RULE is named.
+
+    What the targets lack is copied, what moved is replaced where `overwrite` allows it. Tags that
+    only a target has are never touched.
+    """
+    only = working.selection(repo)
+    with working.on(session, session.rules()) as work:
+        from syncer import run
+
+        report = run.sync(work.environment, rules, only=only)
+    return working.finish(report, work, as_json=as_json)

@@ -1,0 +1,293 @@
+"""One source digest to one target: children, blobs, referrers, then the manifest, the tag last.
+
+Everything goes by digest, so a tag never points at incomplete content. All methods of `Copier` run
+in the coordinator of a `Work`; the requests are its leaves.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from syncer import errors, events, spool, store, work
+from syncer.manifest import Descriptor, Manifest
+from syncer.plan import RepositoryPlan
+from syncer.store import Store
+
+# Blobs up to this size are read whole, checked, and only then offered to the target.
+SMALL_BLOB = 1024 * 1024
+MAX_DEPTH = 8
+_SHELF_BYTES = 32 * 1024 * 1024
+_MOUNT_CANDIDATES = 3
+# What is begun is finished before more is opened.
+PUT, CARRY, READ, OPEN = range(4)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A repository of an open store."""
+
+    store: Store
+    repository: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes this side the same as another."""
+        return (self.store.key, self.repository)
+
+    def __str__(self) -> str:
+        return f"{self.store.name}/{self.repository}"
+
+
+@dataclass(frozen=True)
+class Destination(Side):
+    """Where content goes.
+
+    Attributes:
+        empty: Whether the repository had nothing when the run looked, so nothing need be asked.
+        check: Raises `LeaseLostError` when the repository is no longer ours to write.
+    """
+
+    empty: bool = False
+    check: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one target repository needs, with what was read on the way to finding out.
+
+    Attributes:
+        source: Where content comes from.
+        target: Where it goes.
+        plan: What is to be done.
+        manifests: Source manifests that are already at hand, by digest.
+        unsupported_fails: Whether content that can never be copied counts as a failure.
+    """
+
+    source: Side
+    target: Destination
+    plan: RepositoryPlan
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
+    unsupported_fails: bool = False
+
+
+class Copier:
+    """Copies content between stores, each thing once per run.
+
+    Args:
+        run: The graph of work to run in.
+        observer: Told of every blob.
+        candidates: Repositories of a store (by key) that may hold a digest, best first.
+        foreign: Whether non-distributable layers are copied too.
+        targets: How many targets one source has; with several, its blobs are read once.
+    """
+
+    def __init__(
+        self,
+        run: work.Work,
+        observer: events.Observer = events.ignore,
+        candidates: Callable[[str, str], Sequence[str]] = lambda key, digest: (),  # noqa: ARG005
+        *,
+        foreign: bool = False,
+        targets: int = 1,
+    ) -> None:
+        self._run = run
+        self._observer = observer
+        self._candidates = candidates
+        self._foreign = foreign
+        self._spool = spool.Spool(targets)
+        self._manifests = _Shelf(run)
+        self._once = work.Once()
+        self._convoy = work.Convoy()
+        self._landed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+
+    def put(
+        self,
+        source: Side,
+        digest: str,
+        target: Destination,
+        write: Callable[[Manifest], None],
+        then: work.Then,
+        known: Manifest | None = None,
+    ) -> None:
+        """Brings everything `digest` names to the target, then runs `write(manifest)` as a leaf.
+
+        `write` puts the manifest itself, under whatever names it should have. `known` spares the
+        reading of a manifest that is already at hand.
+        """
+
+        def complete(outcome: work.Outcome[Manifest]) -> None:
+            if outcome.error is not None:
+                then(outcome)
+                return
+            self._run.submit(lambda: write(outcome.get()), then, PUT)
+
+        self._complete(source, digest, target, complete, known=known)
+
+    def _complete(
+        self,
+        source: Side,
+        digest: str,
+        target: Destination,
+        then: work.Then,
+        *,
+        depth: int = 0,
+        known: Manifest | None = None,
+    ) -> None:
+        """Reads a manifest and brings what it names; ends with the manifest, which is not put."""
+        if depth > MAX_DEPTH:
+            then(work.Outcome(error=_too_deep(digest)))
+            return
+
+        def read(outcome: work.Outcome[Manifest]) -> None:
+            if outcome.error is not None:
+                then(outcome)
+                return
+            found = outcome.get()
+            join = work.Join(lambda end: then(work.Outcome(found, end.error)))
+            for child in found.manifests:
+                self._child(source, child, target, join.part(), depth + 1)
+            for blob in found.blobs():
+                self._blob(source, blob, target, join.part())
+            join.seal()
+
+        if known is not None:
+            read(work.Outcome(known))
+        else:
+            self._manifests.read(source, digest, read)
+
+    def _child(
+        self, source: Side, child: Descriptor, target: Destination, then: work.Then, depth: int
+    ) -> None:
+        """Has a child of an index at the target, by digest."""
+
+        def put(end: work.Then) -> None:
+            def complete(outcome: work.Outcome[Manifest]) -> None:
+                if outcome.error is not None:
+                    end(outcome)
+                    return
+                self._run.submit(lambda: _put(target, outcome.get()), end, PUT)
+
+            self._complete(source, child.digest, target, complete, depth=depth)
+
+        def ask(end: work.Then) -> None:
+            def answered(outcome: work.Outcome[store.Resolved | None]) -> None:
+                if outcome.error is not None or outcome.value is not None:
+                    end(outcome)
+                else:
+                    put(end)
+
+            self._run.submit(
+                lambda: target.store.resolve(target.repository, child.digest), answered, READ
+            )
+
+        self._once.ask((target.key, child.digest), put if target.empty else ask, then)
+
+    def _blob(self, source: Side, blob: Descriptor, target: Destination, then: work.Then) -> None:
+        """Has a blob in the target repository, carried over the wire once per target registry."""
+        if blob.is_foreign and not self._foreign:
+            then(work.DONE)
+            return
+        key = (target.store.key, blob.digest)
+
+        def carry(end: work.Then) -> None:
+            landed = tuple(self._landed[key])
+            self._run.submit(lambda: self._carry(source, blob, target, landed), end, CARRY)
+
+        def landed(end: work.Then) -> work.Then:
+            def told(outcome: work.Outcome[None]) -> None:
+                self._spool.served(source.store, blob)
+                if outcome.error is None:
+                    self._landed[key].append(target.repository)
+                end(outcome)
+
+            return told
+
+        self._once.ask(
+            (target.key, blob.digest),
+            lambda end: self._convoy.ask(key, carry, landed(end)),
+            then,
+        )
+
+    def _carry(
+        self, source: Side, blob: Descriptor, target: Destination, landed: Sequence[str]
+    ) -> None:
+        if not target.empty and target.store.has_blob(target.repository, blob.digest):
+            how = "present"
+        elif blob.size > SMALL_BLOB:
+            with store.permits(source.store, target.store):
+                how = self._send(source, blob, target, landed)
+        else:
+            how = self._send(source, blob, target, landed)
+        self._observer(
+            events.BlobDone(target.store.name, target.repository, blob.digest, blob.size, how)
+        )
+
+    def _mounts(
+        self, source: Side, blob: Descriptor, target: Destination, landed: Sequence[str]
+    ) -> list[str]:
+        """Where the target may take the blob from: this run's own uploads are the surest."""
+        key = target.store.key
+        known = [source.repository] if source.store.key == key else []
+        known += landed or self._candidates(key, blob.digest)
+        unique = dict.fromkeys(name for name in known if name != target.repository)
+        return list(unique)[:_MOUNT_CANDIDATES]
+
+    def _send(
+        self, source: Side, blob: Descriptor, target: Destination, landed: Sequence[str]
+    ) -> str:
+        return target.store.put_blob(
+            target.repository,
+            blob,
+            lambda: self._spool.open(source.store, source.repository, blob),
+            self._mounts(source, blob, target, landed),
+        )
+
+
+class _Shelf:
+    """Source manifests by digest, each read once while it stays on the shelf."""
+
+    def __init__(self, run: work.Work) -> None:
+        self._run = run
+        self._read: OrderedDict[tuple[str, str, str], Manifest] = OrderedDict()
+        self._reading: dict[tuple[str, str, str], list[work.Then]] = {}
+        self._size = 0
+
+    def read(self, source: Side, digest: str, then: work.Then) -> None:
+        """Ends with the manifest that has `digest`."""
+        key = (*source.key, digest)
+        if key in self._read:
+            then(work.Outcome(self._read[key]))
+            return
+        if key in self._reading:
+            self._reading[key].append(then)
+            return
+        self._reading[key] = [then]
+        self._run.submit(
+            lambda: source.store.manifest(source.repository, digest),
+            lambda outcome: self._arrived(key, outcome),
+            READ,
+        )
+
+    def _arrived(self, key: tuple[str, str, str], outcome: work.Outcome[Manifest]) -> None:
+        if outcome.error is None:
+            self._read[key] = outcome.get()
+            self._size += outcome.get().size
+            while self._size > _SHELF_BYTES:
+                self._size -= self._read.popitem(last=False)[1].size
+        for then in self._reading.pop(key):
+            then(outcome)
+
+
+def _put(target: Destination, content: Manifest) -> None:
+    target.store.put_manifest(target.repository, content.digest, content)
+
+
+def _too_deep(digest: str) -> errors.SyncerError:
+    return errors.InvalidManifestError(f"index {digest} is nested more than {MAX_DEPTH} deep")
+
+
+def size_of(content: Manifest) -> int:
+    """Bytes of a manifest and the blobs it names itself; children of an index not counted."""
+    return content.size + sum(blob.size for blob in content.blobs())

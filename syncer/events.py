@@ -1,0 +1,152 @@
+"""What happens, as values: the log, the metrics, the progress line, the report and the state listen.
+
+Observers are called from worker threads and must be quick, safe to call concurrently and must not
+raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RequestDone:
+    """A request was answered (status) or broke off (status 0). Seconds up to the answer's head."""
+
+    registry: str
+    method: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Retried:
+    """A request failed in a way that may pass and is sent again after `delay` seconds."""
+
+    registry: str
+    method: str
+    reason: str
+    delay: float
+
+
+@dataclass(frozen=True)
+class CircuitChanged:
+    """A registry is no longer asked (`opened`) or is asked again."""
+
+    registry: str
+    opened: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class BytesMoved:
+    """Blob bytes came in from a source (`direction="read"`) or went out (`"written"`)."""
+
+    registry: str
+    direction: str
+    count: int
+
+
+@dataclass(frozen=True)
+class BlobDone:
+    """A blob is at the target: `how` is copied, mounted or present."""
+
+    registry: str
+    repository: str
+    digest: str
+    size: int
+    how: str
+
+
+@dataclass(frozen=True)
+class RuleMatched:
+    """A rule's patterns were applied: how many repositories and tags of the source they matched."""
+
+    rule: str
+    repositories: int
+    tags: int
+
+
+@dataclass(frozen=True)
+class StepsPlanned:
+    """A repository was compared: `steps` are to do, `in_step` tags need nothing, `size` bytes known."""
+
+    rule: str
+    registry: str
+    repository: str
+    steps: int
+    in_step: int
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A step ended.
+
+    Attributes:
+        action: copy, overwrite, drop, trash, restore, repair ...
+        outcome: done, skipped, conflict, suppressed, held, interrupted or failed.
+        reference: The full reference that changed, or would have.
+        digest: What it points to now; for a drop, what it pointed to.
+        previous: What it pointed to before, where it was known.
+        reason: Why it ended so; empty when it was simply done.
+        code: The error's code, where one says why.
+    """
+
+    rule: str
+    action: str
+    outcome: str
+    registry: str
+    repository: str
+    tag: str
+    digest: str
+    previous: str = ""
+    reason: str = ""
+    code: str = ""
+    size: int = 0
+
+    @property
+    def reference(self) -> str:
+        """`registry/repository:tag`, or `@digest` where there is no tag."""
+        name = f"{self.registry}/{self.repository}"
+        return f"{name}:{self.tag}" if self.tag else f"{name}@{self.digest}"
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something an operator should read that is no step: a skipped repository, a registry's warning."""
+
+    rule: str
+    reference: str
+    code: str
+    message: str
+
+
+Event = (
+    RequestDone
+    | Retried
+    | CircuitChanged
+    | BytesMoved
+    | BlobDone
+    | RuleMatched
+    | StepsPlanned
+    | StepDone
+    | Noticed
+)
+Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The observer that listens to nothing."""
+
+
+def fan_out(observers: Iterable[Observer]) -> Observer:
+    """One observer that tells all of `observers`, in their order."""
+    listeners = tuple(observers)
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell

@@ -1,0 +1,95 @@
+"""What copying asks of the state, and an answer for runs that have none.
+
+Memory makes work cheaper and safer to repeat; it never proves that a registry has something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from syncer.manifest import Manifest
+
+Bindings = Container[tuple[str, str]]
+# Registry key and repository.
+Where = tuple[str, str]
+
+
+class Lease(Protocol):
+    """The right to write to one repository."""
+
+    def check(self) -> None:
+        """Raises `LeaseLostError` when it is ours no longer."""
+
+    def release(self) -> None:
+        """Lets others have it."""
+
+
+class Memory(Protocol):
+    """What a copy asks and tells. A repository is named by its registry's key and its name."""
+
+    def ours(self, where: Where) -> Bindings:
+        """The (tag, digest) pairs we wrote there or found in step before."""
+
+    def suppressed(self, where: Where) -> Bindings:
+        """The (tag, digest) pairs a retention policy dropped there."""
+
+    def listed(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
+        """These tags of a source point to these digests."""
+
+    def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
+        """These bindings are about to be our doing, or were found in step with `source`."""
+
+    def mounts(self, registry: str, digest: str) -> Sequence[str]:
+        """Repositories that may hold a blob, best first."""
+
+    def lease(self, where: Where, what: str) -> Lease:
+        """The lease of a repository.
+
+        Raises:
+            HeldError: Another run has it; says who.
+        """
+
+    def overwriting(self, where: Where, tag: str, standing: Manifest, by: str) -> None:
+        """Keeps what a tag points to, before it is made to point elsewhere."""
+
+
+class NoMemory:
+    """A run without a state: everything may be replaced, nothing is remembered."""
+
+    class _All:
+        def __contains__(self, _: object) -> bool:
+            return True
+
+    class _Lease:
+        def check(self) -> None:
+            """Nobody else is known."""
+
+        def release(self) -> None:
+            """Nobody waits."""
+
+    def ours(self, where: Where) -> Bindings:  # noqa: ARG002
+        """See `Memory`."""
+        return self._All()
+
+    def suppressed(self, where: Where) -> Bindings:  # noqa: ARG002
+        """See `Memory`."""
+        return ()
+
+    def listed(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
+        """See `Memory`."""
+
+    def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
+        """See `Memory`."""
+
+    def mounts(self, registry: str, digest: str) -> Sequence[str]:  # noqa: ARG002
+        """See `Memory`."""
+        return ()
+
+    def lease(self, where: Where, what: str) -> Lease:  # noqa: ARG002
+        """See `Memory`."""
+        return self._Lease()
+
+    def overwriting(self, where: Where, tag: str, standing: Manifest, by: str) -> None:
+        """See `Memory`."""

@@ -1,0 +1,301 @@
+"""Retention policies -> repository plans: what goes, what stays, and why.
+
+A repository that could not be read to its end, or whose registry shows another time than this
+host, is judged all the same and drops nothing: the reason stands in every decision.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from syncer import copy, errors, events, observe, plan, retention, work
+from syncer.retention import Decision, Pin, RetentionPolicy, Snapshot, TagFact
+from syncer.state import State
+from syncer.store import Store, TagDelete, TagTimes
+
+REPOSITORY_WINDOW = 8
+MOST_SKEW = timedelta(minutes=5)
+TRASH = "syncer-trash-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """The policies of one registry, opened.
+
+    Attributes:
+        store: The registry.
+        policies: All its policies in the order of the rules file, each with the repositories it
+            matches; the first that matches decides.
+        names: The policies that are to run.
+        literal: Repositories that the rules name, where there is no catalog to ask; else None.
+    """
+
+    store: Store
+    policies: Sequence[tuple[RetentionPolicy, Callable[[str], bool]]]
+    names: Collection[str]
+    literal: Sequence[str] | None = None
+
+    def policy_for(self, repository: str) -> RetentionPolicy | None:
+        """The policy that decides about `repository`."""
+        for policy, matches in self.policies:
+            if matches(repository):
+                return policy
+        return None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One repository, judged.
+
+    Attributes:
+        policy: The policy that decided.
+        side: The repository.
+        snapshot: What it was decided by.
+        decisions: One for each tag.
+        plan: The drops, or why they are refused.
+    """
+
+    policy: RetentionPolicy
+    side: copy.Side
+    snapshot: Snapshot
+    decisions: tuple[Decision, ...]
+    plan: plan.RepositoryPlan
+
+    @property
+    def drops(self) -> list[Decision]:
+        """The decisions that drop, whether or not a guard refuses them."""
+        return [decision for decision in self.decisions if not decision.keep]
+
+
+class Judge:
+    """Turns what was observed of a repository into a verdict.
+
+    Args:
+        state: When each tag was first seen, what is pinned, what is trash.
+        now: The moment to judge at; a later one than the clock's looks ahead.
+        observed_at: When the repositories are read.
+        problem: Why no repository may be pruned at all, such as a clock that ran backwards.
+    """
+
+    def __init__(
+        self, state: State, now: datetime, observed_at: datetime, problem: str = ""
+    ) -> None:
+        self._state = state
+        self._now = now
+        self._observed_at = observed_at
+        self._problem = problem
+
+    def judge(
+        self,
+        policy: RetentionPolicy,
+        side: copy.Side,
+        found: observe.Observed,
+        times: dict[str, TagTimes],
+        allow_delete: int | None = None,
+    ) -> Verdict:
+        """The verdict; remembers the tags that are seen for the first time."""
+        if not found.problem:
+            self._state.tags.observe(*side.key, found.digests, complete=True, at=self._observed_at)
+        snapshot = self._snapshot(side, found, times)
+        pinned = self._pinned(policy, side)
+        decisions = retention.decide(pinned, snapshot, self._now)
+        refused = retention.refusal(policy.guard, decisions, allow_delete)
+        return Verdict(policy, side, snapshot, decisions, _plan(policy, side, decisions, refused))
+
+    def _snapshot(
+        self, side: copy.Side, found: observe.Observed, times: dict[str, TagTimes]
+    ) -> Snapshot:
+        seen = self._state.tags.seen(*side.key)
+        trash = self._state.drops.trash(*side.key)
+        hidden = {drop.trash_tag for drop in trash}
+        nothing = TagTimes()
+        facts = []
+        for tag, digest in found.digests.items():
+            if tag in hidden or tag.startswith(TRASH):
+                continue
+            record = seen.get(tag, {}).get(digest)
+            told = times.get(tag, nothing)
+            facts.append(
+                TagFact(
+                    tag,
+                    digest,
+                    first_seen=record.first_seen if record else None,
+                    pushed=told.pushed,
+                    pulled=told.pulled,
+                    source_order=record.source_first_seen if record else None,
+                )
+            )
+        problem = self._problem or found.problem or _skew(side.store)
+        return Snapshot(
+            side.repository,
+            tuple(facts),
+            complete=not problem,
+            problem=problem,
+            manifests=found.nodes,
+            pulls_known=any(told.pulled for told in times.values()),
+            roots=frozenset(drop.digest for drop in trash),
+        )
+
+    def _pinned(self, policy: RetentionPolicy, side: copy.Side) -> RetentionPolicy:
+        """The policy with what an undo pinned in this repository."""
+        pins = tuple(
+            Pin(side.repository, pin.tag, "" if pin.tag else pin.digest, pin.reason, "undo")
+            for pin in self._state.drops.pins(*side.key)
+        )
+        return dataclasses.replace(policy, pins=(*policy.pins, *pins)) if pins else policy
+
+
+class Pruning:
+    """Lists and judges the repositories that policies speak of.
+
+    Args:
+        run: The graph of work to run in.
+        jobs: The registries with their policies.
+        judge: Decides.
+        observer: Told what was matched and what could not be read.
+        then: Gets each verdict, and what to call when it is done with.
+        allow_delete: How many drops of a repository an operator has allowed.
+    """
+
+    def __init__(
+        self,
+        run: work.Work,
+        jobs: Sequence[Job],
+        judge: Judge,
+        observer: events.Observer,
+        then: Callable[[Verdict, Callable[[], None]], None],
+        allow_delete: int | None = None,
+    ) -> None:
+        self._run = run
+        self._jobs = jobs
+        self._judge = judge
+        self._observer = observer
+        self._then = then
+        self._allow_delete = allow_delete
+        self._reader = observe.Reader(run)
+
+    def start(self) -> None:
+        """Queues the first leaves; `Work.run` does the rest."""
+        for job in self._jobs:
+            self._run.submit(
+                lambda job=job: _repositories(job),  # type: ignore[misc]
+                lambda outcome, job=job: self._listed(job, outcome),  # type: ignore[misc]
+            )
+
+    def _listed(self, job: Job, outcome: work.Outcome[list[str]]) -> None:
+        if outcome.error is not None:
+            for name in job.names:
+                self._failed(name, copy.Side(job.store, ""), outcome.error)
+            return
+        wanted = [
+            (policy, copy.Side(job.store, repository))
+            for repository in outcome.get()
+            if (policy := job.policy_for(repository)) and policy.name in job.names
+        ]
+        self._run.each(wanted, self._open, lambda: None, REPOSITORY_WINDOW)
+
+    def _open(self, item: tuple[RetentionPolicy, copy.Side], ended: Callable[[], None]) -> None:
+        policy, side = item
+        walks = walk(policy, side)
+        self._reader.read(side, lambda found: self._read(policy, side, found, ended), walks)
+
+    def _read(
+        self,
+        policy: RetentionPolicy,
+        side: copy.Side,
+        found: observe.Observed,
+        ended: Callable[[], None],
+    ) -> None:
+        def judged(outcome: work.Outcome[Verdict]) -> None:
+            if outcome.error is not None:
+                self._failed(policy.name, side, outcome.error)
+                ended()
+                return
+            verdict = outcome.get()
+            self._observer(events.RuleMatched(policy.name, 1, len(verdict.decisions)))
+            if found.error is not None:
+                self._failed(policy.name, side, found.error)
+            self._then(verdict, ended)
+
+        self._run.submit(
+            lambda: self._judge.judge(
+                policy, side, found, side.store.times(side.repository), self._allow_delete
+            ),
+            judged,
+            copy.READ,
+        )
+
+    def _failed(self, policy: str, side: copy.Side, error: errors.SyncerError) -> None:
+        interrupted = isinstance(error, errors.InterruptedRunError)
+        self._observer(
+            events.StepDone(
+                policy,
+                "list",
+                "interrupted" if interrupted else "failed",
+                side.store.name,
+                side.repository,
+                "",
+                "",
+                reason=str(error),
+                code=error.code,
+            )
+        )
+
+
+def walk(policy: RetentionPolicy, side: copy.Side) -> Callable[[Iterable[str]], bool]:
+    """When the indexes of a repository must be read to judge it.
+
+    Tags named after a digest follow a subject that may stand inside an index; so do pinned digests;
+    and where only digests can be deleted, an index that stays may hold what a dropped tag names.
+    """
+
+    def wanted(tags: Iterable[str]) -> bool:
+        return (
+            side.store.capabilities(side.repository).tag_delete is TagDelete.DIGEST
+            or any(pin.digest for pin in policy.pins_of(side.repository))
+            or any(retention.followed(tag) for tag in tags)
+        )
+
+    return wanted
+
+
+def _plan(
+    policy: RetentionPolicy, side: copy.Side, decisions: Sequence[Decision], refused: str
+) -> plan.RepositoryPlan:
+    steps = tuple(
+        plan.Step(
+            plan.Action.DROP,
+            decision.tag,
+            decision.digest,
+            decision.digest,
+            f"{decision.rule}: {decision.reason}",
+        )
+        for decision in decisions
+        if not decision.keep
+    )
+    return plan.RepositoryPlan(
+        policy.name,
+        plan.Place(side.store.name, side.repository),
+        steps=steps,
+        in_step=len(decisions) - len(steps),
+        refused=refused if steps else "",
+    )
+
+
+def _skew(store: Store) -> str:
+    """Why this host's clock cannot be trusted to judge ages at a registry; empty when it can."""
+    seconds = store.skew()
+    if seconds is None or abs(seconds) <= MOST_SKEW.total_seconds():
+        return ""
+    way = "ahead of" if seconds > 0 else "behind"
+    return (
+        f"this host's clock is {abs(seconds) / 60:.0f} minutes {way} that of {store.name};"
+        " nothing is pruned until they agree"
+    )
+
+
+def _repositories(job: Job) -> list[str]:
+    return sorted(set(job.store.repositories() if job.literal is None else job.literal))

@@ -1,0 +1,153 @@
+"""What all clients of one registry share in a process: limits, connections, tokens, knowledge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import httpx
+
+from syncer import credentials, errors
+from syncer.registry import auth, limits, wire
+from syncer.registry.connection import Dialer, Origin
+from syncer.registry.transport import Transport
+from syncer.store import TagDelete
+
+# docker.io is the name; the registry lives elsewhere.
+_DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
+
+
+class Style(Enum):
+    """How a blob's bytes go up."""
+
+    PUT = "put"  # all with the closing PUT
+    PATCH = "patch"  # in one PATCH, then an empty PUT
+    CHUNKS = "chunks"  # in several PATCHes, then an empty PUT
+
+
+@dataclass
+class Learned:
+    """What this process has found out about a registry by asking it.
+
+    Attributes:
+        catalog: Whether it lists its repositories, as far as known.
+        page_size: Whether it takes `n`.
+        style: How it wants large uploads.
+        tag_delete: What deleting takes there.
+        referrers: Whether a repository is served by the referrers API.
+        deletes: Repositories in which deleting by digest has been proven to work.
+        warnings: `Warning` headers that have been passed on.
+        date: The newest `Date` header and the local time it came at.
+    """
+
+    catalog: bool = True
+    page_size: bool = True
+    style: Style = Style.PUT
+    tag_delete: TagDelete = TagDelete.UNKNOWN
+    referrers: dict[str, bool] = field(default_factory=dict)
+    deletes: set[str] = field(default_factory=set)
+    warnings: set[str] = field(default_factory=set)
+    date: tuple[str, float] | None = None
+
+
+class Shared:
+    """One registry, for all runs of this process.
+
+    Attributes:
+        name: What people call it.
+        url: Its canonical URL, without a slash at the end.
+        origin: Where its credentials may go.
+        gate: Its permits.
+        circuit: Whether it is worth asking.
+        transport: Its connections.
+        authorizer: Who we are there.
+        learned: What has been found out about it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: httpx.URL,
+        transport: Transport,
+        source: credentials.Source,
+        gate: limits.Gate,
+        circuit: limits.Circuit,
+    ) -> None:
+        self.name = name
+        self.url = str(url).rstrip("/")
+        self.origin = Origin.of(url)
+        self.gate = gate
+        self.circuit = circuit
+        self.transport = transport
+        self.authorizer = auth.Authorizer(name, url, source, transport.handle_request)
+        self.learned = Learned()
+
+    def abort(self) -> None:
+        """Ends every request under way at once, as failed; later requests work."""
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        self.transport.close()
+
+
+def connect(
+    name: str,
+    url: str,
+    *,
+    source: credentials.Source | None = None,
+    concurrency: int = 16,
+    ca_file: str = "",
+    client_cert: str = "",
+    client_key: str = "",
+    proxy: str | None = None,
+    timeout: float = 60.0,
+) -> Shared:
+    """What clients of the registry at `url` share. Asks nothing yet.
+
+    Args:
+        name: The registry's name, for messages.
+        url: `https://host[:port]`, or `http://` for one without TLS.
+        source: Who to be there; nobody in particular when left out.
+        concurrency: The most requests in flight, all clients together.
+        ca_file: A PEM file of CAs that are trusted beside the system's.
+        client_cert: A PEM file with a client certificate, perhaps with its key.
+        client_key: A PEM file with the key.
+        proxy: `http://[user:password@]host:port`; empty for none; None as the environment says.
+        timeout: Seconds a registry may stay silent; also the time in which a body must keep to
+            at least 1 KiB/s. Connecting gets ten seconds of it.
+
+    Raises:
+        UsageError: `url` or `proxy` is not of that form.
+    """
+    base = _base(url)
+    patience = wire.Patience(min(10.0, timeout), timeout, timeout)
+    dialer = Dialer(
+        Origin.of(base),
+        ca_file=ca_file,
+        client_cert=client_cert,
+        client_key=client_key,
+        proxy=proxy,
+        patience=patience,
+    )
+    return Shared(
+        name,
+        base,
+        Transport(name, dialer, idle=concurrency + 4),
+        source or credentials.Anonymous(),
+        limits.Gate(name, concurrency),
+        limits.Circuit(name),
+    )
+
+
+def _base(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL("")
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.userinfo:
+        raise errors.UsageError(
+            f"{text!r} is no registry URL: write https://HOST[:PORT], credentials elsewhere"
+        )
+    host = _DOCKER_HUB.get(url.host, url.host)
+    return url.copy_with(host=host, path=url.path.rstrip("/") or "/", fragment=None)

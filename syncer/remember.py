@@ -1,0 +1,79 @@
+"""Memory over the state database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from syncer import errors
+from syncer.manifest import Manifest
+from syncer.memory import Bindings, Lease, Where
+from syncer.state import Drop, State
+
+
+class StateMemory:
+    """Memory over the state, for one run.
+
+    Args:
+        state: The state.
+        run: The run's id.
+        undo_until: Until when an overwritten tag can be brought back.
+    """
+
+    def __init__(self, state: State, run: str, undo_until: datetime) -> None:
+        self._state = state
+        self._run = run
+        self._undo_until = undo_until
+
+    def ours(self, where: Where) -> Bindings:
+        """See `Memory`."""
+        return {
+            (tag, digest)
+            for tag, records in self._state.tags.seen(*where).items()
+            for digest, record in records.items()
+            if record.ours
+        }
+
+    def suppressed(self, where: Where) -> Bindings:
+        """See `Memory`."""
+        return self._state.drops.suppressed(*where)
+
+    def listed(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
+        """See `Memory`."""
+        self._state.tags.observe(*where, tags, complete=False, at=at)
+
+    def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
+        """See `Memory`."""
+        evidence = {
+            tag: records[digest].first_seen
+            for tag, records in self._state.tags.seen(*source).items()
+            if (digest := tags.get(tag)) in records
+        }
+        self._state.tags.mark_ours(*where, tags, source=source, evidence=evidence)
+
+    def mounts(self, registry: str, digest: str) -> Sequence[str]:
+        """See `Memory`."""
+        return self._state.blobs.locations(registry, [digest]).get(digest, ())
+
+    def lease(self, where: Where, what: str) -> Lease:
+        """See `Memory`."""
+        lease = self._state.leases.acquire(*where, what)
+        if lease is not None:
+            return lease
+        holder = self._state.leases.holder(*where)
+        raise errors.HeldError(
+            f"held by process {holder.pid} on {holder.host} ({holder.what}) since {holder.since:%F %T}Z"
+            if holder
+            else "held by a run that has just ended; run it again"
+        )
+
+    def overwriting(self, where: Where, tag: str, standing: Manifest, by: str) -> None:
+        """See `Memory`."""
+        self._state.drops.intend(
+            *where,
+            [Drop(tag, standing, reason=f"replaced by rule {by}")],
+            how="overwritten",
+            run=self._run,
+            policy=by,
+            expires=self._undo_until,
+        )

@@ -1,0 +1,390 @@
+"""Replication rules -> repository plans: both sides listed, tags compared by digest.
+
+`Replication` streams: the plan of one repository is handed on while others are still being listed.
+Only what spans repositories is settled first: which sources there are, and where each would land.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from syncer import copy, diff, errors, events, manifest, plan, reference, work
+from syncer.copy import Comparison
+from syncer.manifest import Manifest
+from syncer.memory import Memory
+from syncer.patterns import Selection
+from syncer.rules import ReplicateRule
+from syncer.store import Store
+
+REPOSITORY_WINDOW = 8
+_MANIFEST_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """A rule with its stores open and its patterns at hand."""
+
+    rule: ReplicateRule
+    source: Store
+    targets: tuple[Store, ...]
+
+
+@dataclass
+class Landing:
+    """One source repository of a job, and the target repository it lands on."""
+
+    job: Job
+    source: copy.Side
+    repository: str
+    refused: str = ""
+
+
+class Apply(Protocol):
+    """What is done with each comparison; calls `ended` when nothing of it is left to do."""
+
+    def __call__(self, comparison: Comparison, ended: Callable[[], None]) -> None:
+        """Begins; runs in the coordinator."""
+
+
+@dataclass
+class _Target:
+    store: Store
+    listed: frozenset[str] = frozenset()
+    new: bool = False
+    digests: dict[str, str] = field(default_factory=dict)
+    error: errors.SyncerError | None = None
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one tag points to, at the source and at each target that lists it."""
+
+    digest: str = ""
+    content: Manifest | None = None
+    unsupported: str = ""
+    targets: Mapping[str, str] = field(default_factory=dict)
+
+
+class Replication:
+    """Lists and compares the repositories of several jobs.
+
+    Args:
+        run: The graph of work to run in.
+        jobs: The rules, opened.
+        memory: What was seen before; this adds what is seen now.
+        observer: Told what was matched, planned and could not be looked at.
+        apply: What becomes of each comparison.
+        only: Narrows every rule to the source repositories it matches.
+        now: When the run began.
+    """
+
+    def __init__(
+        self,
+        run: work.Work,
+        jobs: Sequence[Job],
+        memory: Memory,
+        observer: events.Observer,
+        apply: Apply,
+        *,
+        only: Selection | None = None,
+        now: datetime,
+    ) -> None:
+        self.run = run
+        self.memory = memory
+        self.observer = observer
+        self.apply = apply
+        self.now = now
+        self._jobs = jobs
+        self._only = only
+        self._landings: list[Landing] = []
+
+    def start(self) -> None:
+        """Queues the first leaves; `Work.run` does the rest."""
+        join = work.Join(lambda _: self._listed_all())
+        for job in self._jobs:
+            self._list(job, join.part())
+        join.seal()
+
+    def _list(self, job: Job, then: work.Then) -> None:
+        def listed(outcome: work.Outcome[list[str]]) -> None:
+            if outcome.error is not None:
+                self.failed(job, copy.Side(job.source, ""), outcome.error)
+            else:
+                self._landings += self._land(job, outcome.get())
+            then(outcome)
+
+        self.run.submit(lambda: _repositories(job, self._only), listed)
+
+    def _land(self, job: Job, repositories: list[str]) -> Iterator[Landing]:
+        for repository in repositories:
+            landing = Landing(job, copy.Side(job.source, repository), job.rule.renamed(repository))
+            if not reference.is_repository(landing.repository):
+                landing.refused = (
+                    f"rename makes {landing.repository!r}, which is no repository name"
+                )
+            yield landing
+
+    def _listed_all(self) -> None:
+        """Settles what spans repositories, then opens them one by one."""
+        self._refuse_collisions()
+        counts = {job.rule.name: 0 for job in self._jobs}
+        for landing in self._landings:
+            counts[landing.job.rule.name] += 1
+        for name, count in counts.items():
+            self.observer(events.RuleMatched(name, count, 0))
+        self.run.each(self._landings, self._open, lambda: None, REPOSITORY_WINDOW)
+
+    def _refuse_collisions(self) -> None:
+        places = [
+            (
+                landing,
+                _place(landing.job.source, landing.source.repository),
+                _place(target, landing.repository),
+            )
+            for landing in self._landings
+            for target in landing.job.targets
+        ]
+        found = plan.collisions(
+            [(at.job.rule.name, source, target) for at, source, target in places]
+        )
+        for landing, source, target in places:
+            landing.refused = landing.refused or found.get(
+                (landing.job.rule.name, source, target), ""
+            )
+
+    def _open(self, landing: Landing, ended: Callable[[], None]) -> None:
+        if landing.refused:
+            for target in landing.job.targets:
+                where = copy.Side(target, landing.repository)
+                self.failed(landing.job, where, errors.RefusedError(landing.refused))
+            ended()
+            return
+        _Repository(self, landing, ended).start()
+
+    def failed(self, job: Job, where: copy.Side, error: errors.SyncerError, tag: str = "") -> None:
+        """Reports a repository (or one tag of it) that could not be looked at."""
+        refused = isinstance(error, errors.RefusedError)
+        interrupted = isinstance(error, errors.InterruptedRunError)
+        self.observer(
+            events.StepDone(
+                job.rule.name,
+                "compare" if tag else "list",
+                "refused" if refused else "interrupted" if interrupted else "failed",
+                where.store.name,
+                where.repository,
+                tag,
+                "",
+                reason=str(error),
+                code=error.code,
+            )
+        )
+
+
+class _Repository:
+    """One source repository against all its targets."""
+
+    def __init__(
+        self, replication: Replication, landing: Landing, ended: Callable[[], None]
+    ) -> None:
+        self._all = replication
+        self._run = replication.run
+        self._job = landing.job
+        self._source = landing.source
+        self._name = landing.repository
+        self._ended = ended
+        self._targets = [_Target(target) for target in landing.job.targets]
+        self._tags: list[str] = []
+        self._all_tags: list[str] = []
+        self._looks: dict[str, _Look] = {}
+        self._manifests: dict[str, Manifest] = {}
+        self._manifest_bytes = 0
+        self._error: errors.SyncerError | None = None
+
+    def start(self) -> None:
+        join = work.Join(lambda _: self._listed())
+        self._run.submit(self._list_source, self._keep_error(join.part()), copy.OPEN)
+        for target in self._targets:
+            self._run.submit(functools.partial(self._list_target, target), join.part(), copy.OPEN)
+        join.seal()
+
+    def _keep_error(self, then: work.Then) -> work.Then:
+        def told(outcome: work.Outcome[None]) -> None:
+            self._error = outcome.error
+            then(outcome)
+
+        return told
+
+    def _list_source(self) -> None:
+        rule = self._job.rule
+        try:
+            tags = self._source.store.tags(self._source.repository)
+        except errors.NotFoundError:
+            if rule.names(self._source.repository):
+                raise
+            tags = []  # a catalog may still list what has been emptied
+        self._all_tags = tags
+        self._tags = [tag for tag in tags if rule.tag_selection.matches(tag)]
+
+    def _list_target(self, target: _Target) -> None:
+        try:
+            target.listed = frozenset(target.store.tags(self._name))
+        except errors.NotFoundError:
+            target.listed = frozenset()
+        except errors.SyncerError as error:
+            target.error = error
+        target.new = not target.listed
+
+    def _listed(self) -> None:
+        if self._error is not None:
+            self._all.failed(self._job, self._source, self._error)
+            self._ended()
+            return
+        self._all.observer(events.RuleMatched(self._job.rule.name, 0, len(self._tags)))
+        for target in self._targets:
+            if target.error is not None:
+                self._all.failed(self._job, copy.Side(target.store, self._name), target.error)
+        self._targets = [target for target in self._targets if target.error is None]
+        if not self._targets:
+            self._ended()
+            return
+        self._run.each(self._tags, self._look, self._looked, self._run.threads * 2)
+
+    def _look(self, tag: str, ended: Callable[[], None]) -> None:
+        def looked(outcome: work.Outcome[_Look]) -> None:
+            if outcome.error is not None:
+                for target in self._targets:
+                    where = copy.Side(target.store, self._name)
+                    self._all.failed(self._job, where, outcome.error, tag)
+            else:
+                self._note(tag, outcome.get())
+            ended()
+
+        self._run.submit(lambda: self._ask(tag), looked, copy.OPEN)
+
+    def _ask(self, tag: str) -> _Look:
+        """One HEAD a side; a GET of the source instead where no target lists the tag."""
+        holders = [target for target in self._targets if tag in target.listed]
+        try:
+            if not holders:
+                content = self._source.store.manifest(self._source.repository, tag)
+                return _Look(content.digest, content)
+            found = self._source.store.resolve(self._source.repository, tag)
+        except errors.UnsupportedContentError as error:
+            return _Look(unsupported=str(error))
+        except errors.NotFoundError:
+            found = None
+        if found is None:
+            return _Look()
+        if found.media_type in manifest.SCHEMA1_TYPES:
+            return _Look(
+                unsupported=f"{found.digest} is Docker schema 1, which no current registry takes"
+            )
+        return _Look(
+            found.digest,
+            targets={target.store.name: self._resolve(target, tag) for target in holders},
+        )
+
+    def _resolve(self, target: _Target, tag: str) -> str:
+        found = target.store.resolve(self._name, tag)
+        return found.digest if found else diff.UNRESOLVED
+
+    def _note(self, tag: str, look: _Look) -> None:
+        if look.unsupported or not look.digest:
+            code = "UNSUPPORTED_CONTENT" if look.unsupported else "GONE"
+            fails = bool(look.unsupported) and self._job.rule.unsupported == "fail"
+            self._skip(tag, look.unsupported or "listed by the source, but gone", code, fails=fails)
+            return
+        self._looks[tag] = look
+        if look.content is not None and self._manifest_bytes < _MANIFEST_BYTES:
+            self._manifests[look.digest] = look.content
+            self._manifest_bytes += look.content.size
+
+    def _skip(self, tag: str, reason: str, code: str, *, fails: bool) -> None:
+        for target in self._targets:
+            self._all.observer(
+                events.StepDone(
+                    self._job.rule.name,
+                    "copy",
+                    "failed" if fails else "skipped",
+                    target.store.name,
+                    self._name,
+                    tag,
+                    "",
+                    reason=reason,
+                    code=code,
+                )
+            )
+
+    def _looked(self) -> None:
+        """Every tag has been looked at: plan each target and hand the plans on."""
+        join = work.Join(lambda _: self._ended())
+        self._run.submit(self._observe_source, join.part(), copy.OPEN)
+        for target in self._targets:
+            self._plan(target, join.part())
+        join.seal()
+
+    def _observe_source(self) -> None:
+        tags = {tag: look.digest for tag, look in self._looks.items()}
+        self._all.memory.listed(self._source.key, tags, self._all.now)
+
+    def _plan(self, target: _Target, then: work.Then) -> None:
+        def planned(outcome: work.Outcome[Comparison]) -> None:
+            if outcome.error is not None:
+                self._all.failed(self._job, copy.Side(target.store, self._name), outcome.error)
+                then(outcome)
+                return
+            self._all.apply(outcome.get(), lambda: then(work.DONE))
+
+        self._run.submit(lambda: self._compare(target), planned, copy.READ)
+
+    def _compare(self, target: _Target) -> Comparison:
+        memory, where, rule = self._all.memory, (target.store.key, self._name), self._job.rule
+        source = {tag: look.digest for tag, look in self._looks.items()}
+        standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
+        for tag, look in self._looks.items():
+            standing[tag] = look.targets.get(target.store.name, diff.UNRESOLVED)
+        found = diff.diff(
+            source,
+            standing,
+            overwrite=rule.overwrite,
+            ours=memory.ours(where) if target.listed else (),
+            suppressed=memory.suppressed(where),
+            unmatched=self._all_tags,
+        )
+        if found.in_step:
+            memory.will_write(where, found.in_step, self._source.key)
+        return Comparison(
+            self._source,
+            copy.Destination(target.store, self._name, empty=target.new),
+            plan.replication(
+                rule.name,
+                _place(self._source.store, self._source.repository),
+                _place(target.store, self._name),
+                found,
+                is_mutable=rule.mutable_selection.matches,
+                max_overwrite_pct=rule.max_overwrite_pct,
+                new=target.new,
+            ),
+            self._manifests,
+            unsupported_fails=rule.unsupported == "fail",
+        )
+
+
+def _place(store: Store, repository: str) -> plan.Place:
+    return plan.Place(store.name, repository)
+
+
+def _repositories(job: Job, only: Selection | None) -> list[str]:
+    """The source repositories a rule speaks of; literal names are taken without a catalog."""
+    rule = job.rule
+    literal = rule.literal_repos
+    names = literal if literal is not None else tuple(job.source.repositories())
+    return sorted(
+        name
+        for name in set(names)
+        if rule.repo_selection.matches(name) and (only is None or only.matches(name))
+    )

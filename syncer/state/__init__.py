@@ -1,0 +1,42 @@
+"""The state: what syncer remembers in one SQLite file. Memory, never proof (DESIGN section 7).
+
+`open_state` gives a `State`, whose parts are by topic: `runs`, `tags`, `blobs`, `leases`, `drops`,
+`plans`, `rules`. All are safe to use from many threads; every method may raise `StateError`. Nothing
+here may be called with a lock held that an observer wants, and no transaction outlives its call.
+
+This package alone imports SQLModel and SQLAlchemy (0.3 s): import it where a command needs it.
+"""
+
+from syncer.state.leases import Lease, Leases
+from syncer.state.opening import State, open_state
+from syncer.state.records import (
+    BlobSeen,
+    Drop,
+    Dropped,
+    Holder,
+    Pin,
+    Plan,
+    PlanPart,
+    RuleState,
+    Run,
+    Step,
+    TagRecord,
+)
+
+__all__ = [
+    "BlobSeen",
+    "Drop",
+    "Dropped",
+    "Holder",
+    "Lease",
+    "Leases",
+    "Pin",
+    "Plan",
+    "PlanPart",
+    "RuleState",
+    "Run",
+    "State",
+    "Step",
+    "TagRecord",
+    "open_state",
+]

@@ -1,0 +1,1 @@
+"""Alembic scripts: how a state file comes from one schema to the next."""

@@ -1,0 +1,96 @@
+"""How each rule has fared at each registry: what lag, catch-up and back-off are made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.sqlite import insert
+
+from syncer.state import engine, records, tables
+
+_STATE = tables.core(tables.RuleState)
+
+
+class RuleStates:
+    """One record for each (rule or policy, registry key)."""
+
+    def __init__(self, database: engine.Database) -> None:
+        self._database = database
+
+    def all(self) -> list[records.RuleState]:
+        """Every record, by rule and registry; also of rules that are no longer in the file."""
+        query = select(_STATE).order_by(_STATE.c.rule, _STATE.c.target)
+        with self._database.read() as connection:
+            return [records.RuleState(**row) for row in connection.execute(query).mappings()]
+
+    def get(self, rule: str, target: str) -> records.RuleState:
+        """The record; a blank one when there is none yet."""
+        with self._database.read() as connection:
+            return _get(connection, rule, target)
+
+    def started(self, rule: str, target: str) -> None:
+        """Records that a run of this rule starts now."""
+        with self._database.write() as connection:
+            before = _get(connection, rule, target)
+            _put(connection, replace(before, last_started=self._database.now()))
+
+    def finished(
+        self,
+        rule: str,
+        target: str,
+        *,
+        started: datetime,
+        outcome: str,
+        in_step: bool = False,
+        full_pass: bool = False,
+        tags_behind: int = 0,
+    ) -> None:
+        """Records how a run of this rule ended.
+
+        Failures are counted in a row; a run that was held or interrupted neither counts as one
+        nor ends the row.
+
+        Args:
+            rule: The rule or policy.
+            target: The registry's key.
+            started: When the run started.
+            outcome: The rule's outcome.
+            in_step: Every matched tag was found or brought in step.
+            full_pass: It went through everything the rule matches.
+            tags_behind: Tags left undone.
+        """
+        now = self._database.now()
+        changes: dict[str, Any] = {
+            "last_started": started,
+            "last_finished": now,
+            "last_outcome": outcome,
+            "tags_behind": tags_behind,
+        }
+        if in_step:
+            changes["last_success_started"] = started
+        if full_pass:
+            changes["last_full_pass"] = now
+        with self._database.write() as connection:
+            before = _get(connection, rule, target)
+            if outcome in ("failed", "refused"):
+                changes["consecutive_failures"] = before.consecutive_failures + 1
+            elif outcome not in ("held", "interrupted"):
+                changes["consecutive_failures"] = 0
+            _put(connection, replace(before, **changes))
+
+
+def _get(connection: Connection, rule: str, target: str) -> records.RuleState:
+    query = select(_STATE).where(_STATE.c.rule == rule, _STATE.c.target == target)
+    row = connection.execute(query).mappings().one_or_none()
+    return records.RuleState(**row) if row else records.RuleState(rule, target)
+
+
+def _put(connection: Connection, record: records.RuleState) -> None:
+    connection.execute(
+        insert(_STATE)
+        .values(vars(record))
+        .on_conflict_do_update(index_elements=["rule", "target"], set_=vars(record))
+    )

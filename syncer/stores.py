@@ -1,0 +1,125 @@
+"""Rules -> open stores. Connections, tokens, limits and circuits are shared by a whole process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from syncer import credentials, errors, events, rules
+from syncer.registry import client
+from syncer.registry.shared import Shared
+from syncer.registry.shared import connect as open_registry
+from syncer.rules import Registry, Rules
+
+
+class Registries:
+    """What all runs of this process share of each registry.
+
+    A registry whose settings changed on reload gets new connections; runs that hold the old ones
+    end with them.
+    """
+
+    def __init__(self) -> None:
+        self._shared: dict[str, tuple[Registry, Shared]] = {}
+        self._lock = threading.Lock()
+
+    def open(self, known: Rules, observer: events.Observer, stop: threading.Event) -> Stores:
+        """The stores of a rules file, for one run."""
+        return Stores(self, known.registry, observer, stop)
+
+    def shared(self, name: str, settings: Registry) -> Shared:
+        """The connections and limits of a registry, made on first use."""
+        with self._lock:
+            held = self._shared.get(name)
+            if held is None or held[0] != settings:
+                held = (settings, connect(name, settings))
+                self._shared[name] = held
+            return held[1]
+
+    def abort(self) -> None:
+        """Ends every request under way at once."""
+        with self._lock:
+            for _, shared in self._shared.values():
+                shared.abort()
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        with self._lock:
+            for _, shared in self._shared.values():
+                shared.close()
+
+
+class Stores:
+    """The stores of one run, by the names of the rules file."""
+
+    def __init__(
+        self,
+        registries: Registries,
+        known: Mapping[str, Registry],
+        observer: events.Observer,
+        stop: threading.Event,
+    ) -> None:
+        self._registries = registries
+        self._known = known
+        self._observer = observer
+        self._stop = stop
+        self._open: dict[str, client.Client] = {}
+
+    def get(self, name: str) -> client.Client:
+        """The store called `name`.
+
+        Raises:
+            UsageError: The rules file has no such registry.
+        """
+        if name not in self._known:
+            names = ", ".join(self._known) or "none"
+            raise errors.UsageError(f"no registry is named {name!r}; there are: {names}")
+        if name not in self._open:
+            shared = self._registries.shared(name, self._known[name])
+            self._open[name] = client.Client(shared, observer=self._observer, stop=self._stop)
+        return self._open[name]
+
+    def concurrency(self, name: str) -> int:
+        """Requests that may be in flight to a registry."""
+        return self._known[name].concurrency
+
+    def repositories(self, name: str) -> tuple[str, ...] | None:
+        """The repositories the rules file lists for a registry; None where its catalog is asked."""
+        return self._known[name].repos or None
+
+
+def key(settings: Registry) -> str:
+    """The canonical URL by which the state knows a registry."""
+    return settings.url
+
+
+def connect(name: str, settings: Registry) -> Shared:
+    """New connections to a registry; nothing is asked yet."""
+    return open_registry(
+        name,
+        settings.url,
+        source=source(settings),
+        concurrency=settings.concurrency,
+        ca_file=str(settings.ca_file or ""),
+        client_cert=str(settings.client_cert or ""),
+        client_key=str(settings.client_key or ""),
+        proxy=settings.proxy,
+        timeout=settings.timeout.total_seconds(),
+    )
+
+
+def source(settings: Registry) -> credentials.Source:
+    """Where the credentials for a registry are read from."""
+    host = urlsplit(settings.url).netloc
+    match settings.auth:
+        case rules.PasswordFile(username=username, password_file=path):
+            return credentials.PasswordFile(username, path)
+        case rules.PasswordEnv(username=username, password_env=variable):
+            return credentials.EnvironmentVariable(username, variable)
+        case rules.SystemdCredential(credential=name, username=username):
+            return credentials.SystemdCredential(name, host, username)
+        case rules.DockerConfig(docker_config=path):
+            return credentials.DockerConfig(host, path)
+        case rules.Anonymous():
+            return credentials.Anonymous()

@@ -1,0 +1,175 @@
+"""The graph of work: windows, joins and single flights, under failure and stop."""
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncer import errors, work
+
+
+def run(begin, threads: int = 4, stop: threading.Event | None = None) -> work.Work:
+    graph = work.Work(threads, stop or threading.Event())
+    begin(graph)
+    graph.run()
+    return graph
+
+
+@given(count=st.integers(0, 60), window=st.integers(1, 9), threads=st.integers(1, 8))
+def test_a_window_begins_every_item_once_and_never_opens_more_than_it_may(
+    count: int, window: int, threads: int
+) -> None:
+    open_now: set[int] = set()
+    begun: list[int] = []
+    widest = 0
+    finished: list[bool] = []
+
+    def begin(graph: work.Work) -> None:
+        def one(item, ended) -> None:
+            nonlocal widest
+            open_now.add(item)
+            begun.append(item)
+            widest = max(widest, len(open_now))
+
+            def then(_) -> None:
+                open_now.discard(item)
+                ended()
+
+            if item % 3:  # some items end at once, without a leaf
+                graph.submit(lambda: None, then)
+            else:
+                then(work.DONE)
+
+        graph.each(range(count), one, lambda: finished.append(True), window)
+
+    run(begin, threads)
+
+    assert sorted(begun) == list(range(count))
+    assert widest <= window
+    assert finished == [True]
+
+
+@given(failing=st.sets(st.integers(0, 9)), parts=st.integers(0, 10))
+def test_a_join_ends_once_after_all_parts_with_an_error_if_any_part_had_one(
+    failing: set[int], parts: int
+) -> None:
+    ends: list[work.Outcome] = []
+
+    def begin(graph: work.Work) -> None:
+        join = work.Join(ends.append)
+        for number in range(parts):
+            graph.submit(lambda number=number: fail_if(number in failing), join.part())
+        join.seal()
+
+    run(begin)
+
+    assert len(ends) == 1
+    assert (ends[0].error is not None) == bool(failing & set(range(parts)))
+
+
+def fail_if(wanted: bool) -> None:
+    if wanted:
+        raise errors.UnavailableError("no")
+
+
+@settings(max_examples=60)
+@given(askers=st.lists(st.booleans(), min_size=1, max_size=20), threads=st.integers(1, 8))
+def test_single_flight_succeeds_for_everyone_after_the_first_success(
+    askers: list[bool], threads: int
+) -> None:
+    """Each failing start ends only its own asker; the first good start serves all who still wait."""
+    started: list[int] = []
+    ended: dict[int, bool] = {}
+
+    def begin(graph: work.Work) -> None:
+        once = work.Once()
+
+        def start(number: int, good: bool):
+            def go(end) -> None:
+                started.append(number)
+                graph.submit(lambda: fail_if(not good), end)
+
+            return go
+
+        for number, good in enumerate(askers):
+            once.ask(
+                "key",
+                start(number, good),
+                lambda outcome, number=number: ended.__setitem__(number, outcome.error is None),
+            )
+
+    run(begin, threads)
+
+    assert len(ended) == len(askers)
+    first_good = next((n for n, good in enumerate(askers) if good), len(askers))
+    assert started == list(range(min(first_good + 1, len(askers))))
+    assert [ended[n] for n in range(len(askers))] == [n >= first_good for n in range(len(askers))]
+
+
+@given(askers=st.lists(st.booleans(), min_size=1, max_size=20))
+def test_a_convoy_lets_nobody_start_before_the_first_has_succeeded(askers: list[bool]) -> None:
+    log: list[tuple[str, int]] = []
+    ended: list[int] = []
+
+    def begin(graph: work.Work) -> None:
+        convoy = work.Convoy()
+        for number, good in enumerate(askers):
+
+            def start(end, number=number, good=good) -> None:
+                log.append(("start", number))
+
+                def then(outcome) -> None:
+                    log.append(("good" if outcome.error is None else "bad", number))
+                    end(outcome)
+
+                graph.submit(lambda: fail_if(not good), then)
+
+            convoy.ask("key", start, lambda _, number=number: ended.append(number))
+
+    run(begin)
+
+    assert sorted(ended) == list(range(len(askers)))
+    flying = 0
+    for kind, _ in log:
+        if kind == "start":
+            assert flying == 0, "two leaders at once"
+            flying += 1
+        else:
+            flying -= 1
+            if kind == "good":
+                break
+
+
+def test_a_stop_ends_what_has_not_begun_as_interrupted_and_lets_the_running_finish() -> None:
+    stop = threading.Event()
+    outcomes: list[type | None] = []
+
+    def begin(graph: work.Work) -> None:
+        for _ in range(50):
+            graph.submit(stop.set, lambda o: outcomes.append(type(o.error) if o.error else None))
+
+    run(begin, threads=1, stop=stop)
+
+    assert len(outcomes) == 50
+    assert outcomes.count(None) >= 1
+    assert outcomes.count(errors.InterruptedRunError) >= 40
+
+
+def test_a_defect_in_one_leaf_is_reported_and_does_not_stop_the_others(capsys) -> None:
+    outcomes: list[work.Outcome] = []
+
+    def begin(graph: work.Work) -> None:
+        graph.submit(lambda: 1 // 0, outcomes.append)
+        graph.submit(lambda: "fine", outcomes.append)
+
+    run(begin)
+
+    assert {o.value for o in outcomes} == {None, "fine"}
+    (broken,) = (o.error for o in outcomes if o.error)
+    assert "ZeroDivisionError" in str(broken)
+
+
+def test_an_outcome_raises_its_error_when_asked_for_the_value() -> None:
+    with pytest.raises(errors.HeldError):
+        work.Outcome(error=errors.HeldError("held")).get()
