@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from syncer import copy, errors, events, plan, work
+from syncer import copy, errors, events, plan, reference, work
 from syncer.copy import Comparison
 from syncer.manifest import Manifest
 from syncer.memory import Lease, Memory
@@ -93,7 +93,11 @@ class _Target:
 
     def _acquire(self) -> Lease:
         lease = self._owner.memory.lease(self._target.key, self._plan.rule)
-        tags = {step.tag: step.digest for step in self._plan.steps}
+        tags = {
+            step.tag: step.digest
+            for step in self._plan.steps
+            if step.action is not plan.Action.ATTACH
+        }
         self._owner.memory.will_write(self._target.key, tags, self._source.key)
         return lease
 
@@ -155,6 +159,20 @@ class _Target:
             self._comparison.manifests.get(digest),
         )
 
+    def attach(self, step: plan.Step, then: work.Then) -> None:
+        """Brings what refers to the step's digest; the tag stays as it is."""
+        subject = reference.subject_of(step.tag)
+        if not subject:
+            self._owner.copier.attach(self._source, step.digest, self._target, then)
+            return
+        self._owner.copier.put(
+            self._source,
+            step.digest,
+            self._target,
+            lambda listed: copy.list_referrers(self._target, subject, listed.manifests),
+            then,
+        )
+
     def _write(self, step: plan.Step, content: Manifest) -> None:
         target = self._target
         target.check()
@@ -183,7 +201,10 @@ class _Copy:
         self._digest = step.digest
 
     def start(self) -> None:
-        self._target.copy(self._step, self._digest, self._copied)
+        if self._step.action is plan.Action.ATTACH:
+            self._target.attach(self._step, self._copied)
+        else:
+            self._target.copy(self._step, self._digest, self._copied)
 
     def _copied(self, outcome: work.Outcome[None]) -> None:
         lost = isinstance(outcome.error, errors.NotFoundError)

@@ -10,7 +10,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from syncer import errors, events, spool, store, work
+from syncer import errors, events, manifest, reference, spool, store, work
 from syncer.manifest import Descriptor, Manifest
 from syncer.plan import RepositoryPlan
 from syncer.store import Store
@@ -80,6 +80,7 @@ class Copier:
         observer: Told of every blob.
         candidates: Repositories of a store (by key) that may hold a digest, best first.
         foreign: Whether non-distributable layers are copied too.
+        referrers: Whether what refers to copied content is copied with it.
         targets: How many targets one source has; with several, its blobs are read once.
     """
 
@@ -90,8 +91,10 @@ class Copier:
         candidates: Callable[[str, str], Sequence[str]] = lambda key, digest: (),  # noqa: ARG005
         *,
         foreign: bool = False,
+        referrers: bool = True,
         targets: int = 1,
     ) -> None:
+        self._referrers = referrers
         self._run = run
         self._observer = observer
         self._candidates = candidates
@@ -99,8 +102,13 @@ class Copier:
         self._spool = spool.Spool(targets)
         self._manifests = _Shelf(run)
         self._once = work.Once()
+        self._apis: dict[str, bool] = {}
         self._convoy = work.Convoy()
         self._landed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+
+    def close(self) -> None:
+        """Frees what was kept on disk; for after the graph has run."""
+        self._spool.close()
 
     def put(
         self,
@@ -123,7 +131,77 @@ class Copier:
                 return
             self._run.submit(lambda: write(outcome.get()), then, PUT)
 
-        self._complete(source, digest, target, complete, known=known)
+        def attached(outcome: work.Outcome[None]) -> None:
+            if outcome.error is not None:
+                then(outcome)
+            else:
+                self._complete(source, digest, target, complete, known=known)
+
+        # Referrers first: a tag that arrives is already signed.
+        self.attach(source, digest, target, attached)
+
+    def attach(
+        self, source: Side, subject: str, target: Destination, then: work.Then, depth: int = 0
+    ) -> None:
+        """Brings what refers to `subject`, and what refers to that, where the source tells."""
+        if not self._referrers:
+            then(work.DONE)
+            return
+        if depth > MAX_DEPTH:
+            then(work.Outcome(error=_too_deep(subject)))
+            return
+        store_, repository = source.store, source.repository
+
+        def ask(end: work.Then) -> None:
+            self._run.submit(
+                lambda: store_.referrers(repository, subject),
+                lambda outcome: self._attach(source, subject, target, outcome, end, depth),
+                READ,
+            )
+
+        def known(outcome: work.Outcome[bool]) -> None:
+            # Without the API referrers stand under tags, which are copied as such.
+            if outcome.error is not None or not self._apis[store_.key]:
+                then(outcome)
+            else:
+                self._once.ask(("referrers", target.key, subject), ask, then)
+
+        self._once.ask(("api", store_.key), lambda end: self._learn(source, end), known)
+
+    def _learn(self, source: Side, end: work.Then) -> None:
+        """Finds out whether a source serves the referrers API."""
+
+        def told(outcome: work.Outcome[bool]) -> None:
+            self._apis[source.store.key] = bool(outcome.value)
+            end(outcome)
+
+        self._run.submit(lambda: source.store.referrers_api(source.repository), told, READ)
+
+    def _attach(
+        self,
+        source: Side,
+        subject: str,
+        target: Destination,
+        outcome: work.Outcome[list[Descriptor]],
+        then: work.Then,
+        depth: int,
+    ) -> None:
+        if outcome.error is not None or not outcome.value:
+            then(outcome)
+            return
+        found = outcome.get()
+
+        def arrived(end: work.Outcome[None]) -> None:
+            if end.error is not None:
+                then(end)
+            else:
+                self._run.submit(lambda: list_referrers(target, subject, found), then, PUT)
+
+        join = work.Join(arrived)
+        for referrer in found:
+            self._child(source, referrer, target, join.part(), 0)
+            self.attach(source, referrer.digest, target, join.part(), depth + 1)
+        join.seal()
 
     def _complete(
         self,
@@ -148,6 +226,7 @@ class Copier:
             join = work.Join(lambda end: then(work.Outcome(found, end.error)))
             for child in found.manifests:
                 self._child(source, child, target, join.part(), depth + 1)
+                self.attach(source, child.digest, target, join.part())
             for blob in found.blobs():
                 self._blob(source, blob, target, join.part())
             join.seal()
@@ -282,6 +361,28 @@ class _Shelf:
 
 def _put(target: Destination, content: Manifest) -> None:
     target.store.put_manifest(target.repository, content.digest, content)
+
+
+def list_referrers(target: Destination, subject: str, found: Sequence[Descriptor]) -> bool:
+    """Sees to it that the target lists these referrers; returns whether that took a write.
+
+    Where the target has the API, putting the manifests was enough. Elsewhere the index under the
+    fallback tag is added to, never replaced.
+    """
+    store_, repository = target.store, target.repository
+    if store_.referrers_api(repository):
+        return False
+    tag = reference.fallback_tag(subject)
+    try:
+        standing: Manifest | None = store_.manifest(repository, tag)
+    except errors.NotFoundError:
+        standing = None
+    merged = manifest.referrers_index(standing, found)
+    if merged is None:
+        return False
+    target.check()
+    store_.put_manifest(repository, tag, merged)
+    return True
 
 
 def _too_deep(digest: str) -> errors.SyncerError:

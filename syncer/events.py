@@ -6,7 +6,7 @@ raise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -66,6 +66,20 @@ class RuleMatched:
     rule: str
     repositories: int
     tags: int
+
+
+@dataclass(frozen=True)
+class PatternsMatched:
+    """How many of the names just listed each pattern of a rule matched by itself; these add up.
+
+    Attributes:
+        field: `repos` or `tags`: what was listed.
+        counts: By the pattern's text; exclusions are counted, too.
+    """
+
+    rule: str
+    field: str
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,7 @@ Event = (
     | BytesMoved
     | BlobDone
     | RuleMatched
+    | PatternsMatched
     | StepsPlanned
     | StepDone
     | Noticed

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -51,7 +51,7 @@ class Descriptor:
     digest: str
     size: int
     artifact_type: str = ""
-    annotations: Mapping[str, str] = field(default=_EMPTY, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY, hash=False)
     platform: str = ""
     urls: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ class Manifest:
     manifests: tuple[Descriptor, ...] = ()
     subject: Descriptor | None = None
     artifact_type: str = ""
-    annotations: Mapping[str, str] = field(default=_EMPTY, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _EMPTY, hash=False)
 
     @property
     def is_index(self) -> bool:
@@ -173,6 +173,46 @@ def parse(raw: bytes, media_type: str, digest: str = "") -> Manifest:
     if media_type in MANIFEST_TYPES:
         return _manifest(raw, body, media_type, actual)
     raise errors.UnsupportedContentError(f"manifest {actual} has the unknown type {media_type!r}")
+
+
+def referrers_index(standing: Manifest | None, found: Iterable[Descriptor]) -> Manifest | None:
+    """The index of referrers that a fallback tag should name, or None when `standing` has all.
+
+    What stands is kept as it is; what is missing is added behind it with its artifact type and
+    annotations (distribution-spec 1.1, "Pushing Manifests with Subject").
+
+    Args:
+        standing: The index under the tag now; None when there is none.
+        found: The referrers it should list.
+
+    Raises:
+        InvalidManifestError: What stands under the tag is no index.
+    """
+    if standing is not None and not standing.is_index:
+        raise errors.InvalidManifestError(
+            f"a fallback tag names {standing.digest}, which is no index: referrers cannot be added"
+        )
+    listed = {each.digest for each in standing.manifests} if standing else set()
+    missing = [each for each in found if each.digest not in listed]
+    if standing is not None and not missing:
+        return None
+    body: dict[str, Any] = json.loads(standing.raw) if standing else {"schemaVersion": 2}
+    body["mediaType"] = standing.media_type if standing else OCI_INDEX
+    body["manifests"] = [*(body.get("manifests") or ()), *map(_entry, missing)]
+    return parse(json.dumps(body, separators=(",", ":")).encode(), body["mediaType"])
+
+
+def _entry(found: Descriptor) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "mediaType": found.media_type,
+        "digest": found.digest,
+        "size": found.size,
+    }
+    if found.artifact_type:
+        entry["artifactType"] = found.artifact_type
+    if found.annotations:
+        entry["annotations"] = dict(found.annotations)
+    return entry
 
 
 def _object(raw: bytes, digest: str) -> dict[str, Any]:

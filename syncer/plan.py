@@ -6,7 +6,7 @@ and stores it, and `apply` carries out nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -18,10 +18,14 @@ SMALL = 10
 
 
 class Action(StrEnum):
-    """What a step does to a tag (or, for `repair` and `untag`, to a digest)."""
+    """What a step does to a tag.
+
+    `attach` brings what refers to it and leaves the tag where it is; `expire` removes a trash tag.
+    """
 
     COPY = "copy"
     OVERWRITE = "overwrite"
+    ATTACH = "attach"
     DROP = "drop"
     RESTORE = "restore"
     REPAIR = "repair"
@@ -101,6 +105,7 @@ def replication(
     *,
     is_mutable: Callable[[str], bool],
     max_overwrite_pct: int,
+    attachments: Iterable[Step] = (),
     new: bool = False,
 ) -> RepositoryPlan:
     """The plan that brings `target` in step, refused when it would replace too many tags."""
@@ -109,12 +114,13 @@ def replication(
         Step(Action.OVERWRITE, change.tag, change.digest, change.previous)
         for change in diff.changed
     ]
+    attached = {step.tag: step for step in attachments}
     return RepositoryPlan(
         rule,
         target,
         source,
-        steps=tuple(sorted(steps, key=lambda step: step.tag)),
-        in_step=len(diff.in_step),
+        steps=tuple(sorted((*steps, *attached.values()), key=lambda step: step.tag)),
+        in_step=len(diff.in_step.keys() - attached.keys()),
         conflicts=diff.conflicts,
         suppressed=diff.suppressed,
         extraneous=diff.extraneous,

@@ -51,6 +51,18 @@ def fallback_tag(digest: str) -> str:
     return re.sub(r"[^a-zA-Z0-9._-]", "-", f"{algorithm[:32]}-{encoded[:64]}")
 
 
+_FALLBACK = re.compile(r"sha256-([0-9a-f]{64})")
+
+
+def subject_of(tag: str) -> str:
+    """The digest whose referrers stand under `tag`; empty when it is no fallback tag.
+
+    A sha512 does not fit into a tag whole, so its fallback tag tells no subject.
+    """
+    match = _FALLBACK.fullmatch(tag)
+    return f"sha256:{match[1]}" if match else ""
+
+
 @dataclass(frozen=True, order=True)
 class Reference:
     """A registry, a repository in it and perhaps a tag or digest.

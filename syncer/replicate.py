@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from syncer import copy, diff, errors, events, manifest, plan, reference, work
+from syncer import copy, diff, errors, events, manifest, plan, reference, retention, work
 from syncer.copy import Comparison
 from syncer.manifest import Manifest
 from syncer.memory import Memory
@@ -67,6 +67,7 @@ class _Look:
     content: Manifest | None = None
     unsupported: str = ""
     targets: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)  # referrers, by target
 
 
 class Replication:
@@ -117,7 +118,7 @@ class Replication:
                 self._landings += self._land(job, outcome.get())
             then(outcome)
 
-        self.run.submit(lambda: _repositories(job, self._only), listed)
+        self.run.submit(lambda: _repositories(job, self._only, self.observer), listed)
 
     def _land(self, job: Job, repositories: list[str]) -> Iterator[Landing]:
         for repository in repositories:
@@ -202,6 +203,8 @@ class _Repository:
         self._looks: dict[str, _Look] = {}
         self._manifests: dict[str, Manifest] = {}
         self._manifest_bytes = 0
+        self._api = False
+        self._followed = False
         self._error: errors.SyncerError | None = None
 
     def start(self) -> None:
@@ -227,6 +230,10 @@ class _Repository:
                 raise
             tags = []  # a catalog may still list what has been emptied
         self._all_tags = tags
+        if rule.referrers and tags:
+            self._api = self._source.store.referrers_api(self._source.repository)
+        counts = rule.tag_selection.counts(tags)
+        self._all.observer(events.PatternsMatched(rule.name, "tags", counts))
         self._tags = [tag for tag in tags if rule.tag_selection.matches(tag)]
 
     def _list_target(self, target: _Target) -> None:
@@ -283,10 +290,36 @@ class _Repository:
             return _Look(
                 unsupported=f"{found.digest} is Docker schema 1, which no current registry takes"
             )
-        return _Look(
-            found.digest,
-            targets={target.store.name: self._resolve(target, tag) for target in holders},
-        )
+        at = {target.store.name: self._resolve(target, tag) for target in holders}
+        if reference.subject_of(tag):
+            return _Look(found.digest, targets=self._merged(found.digest, at))
+        in_step = [target for target in holders if at[target.store.name] == found.digest]
+        return _Look(found.digest, targets=at, missing=self._missing(found.digest, in_step))
+
+    def _merged(self, digest: str, at: Mapping[str, str]) -> Mapping[str, str]:
+        """A target whose fallback tag lists all that the source's lists is in step with it."""
+        wanted: set[str] | None = None
+        told = dict(at)
+        for target in self._targets:
+            standing = at.get(target.store.name, "")
+            if standing and standing != digest:
+                if wanted is None:
+                    wanted = _listed(self._source.store, self._source.repository, digest)
+                if wanted <= _listed(target.store, self._name, standing):
+                    told[target.store.name] = digest
+        return told
+
+    def _missing(self, digest: str, targets: Sequence[_Target]) -> Mapping[str, int]:
+        """How many referrers each target lacks: one GET, and one a target where there are any."""
+        if not self._api or not targets:
+            return {}
+        wanted = _digests(self._source.store, self._source.repository, digest)
+        lacks = {
+            target.store.name: len(wanted - _digests(target.store, self._name, digest))
+            for target in targets
+            if wanted
+        }
+        return {name: count for name, count in lacks.items() if count}
 
     def _resolve(self, target: _Target, tag: str) -> str:
         found = target.store.resolve(self._name, tag)
@@ -320,7 +353,29 @@ class _Repository:
             )
 
     def _looked(self) -> None:
-        """Every tag has been looked at: plan each target and hand the plans on."""
+        """Every tag has been looked at: now those named after them, then plan each target."""
+        followers = [] if self._followed or not self._job.rule.referrers else self._followers()
+        self._followed = True
+        if followers:
+            self._all.observer(events.RuleMatched(self._job.rule.name, 0, len(followers)))
+            self._run.each(followers, self._look, self._looked, self._run.threads * 2)
+        else:
+            self._plan_all()
+
+    def _followers(self) -> list[str]:
+        """Tags the rule does not match that are named after what it does: signatures and the like."""
+        subjects = {look.digest for look in self._looks.values()}
+        for found in self._manifests.values():
+            subjects.update(child.digest for child in found.manifests)
+        names = {reference.fallback_tag(digest) for digest in subjects}
+        excluded = Selection(self._job.rule.exclude_tags)
+        return sorted(
+            tag
+            for tag in set(self._all_tags) - set(self._tags)
+            if retention.followed(tag) in names and not excluded.matches(tag)
+        )
+
+    def _plan_all(self) -> None:
         join = work.Join(lambda _: self._ended())
         self._run.submit(self._observe_source, join.part(), copy.OPEN)
         for target in self._targets:
@@ -343,10 +398,20 @@ class _Repository:
 
     def _compare(self, target: _Target) -> Comparison:
         memory, where, rule = self._all.memory, (target.store.key, self._name), self._job.rule
+        name = target.store.name
         source = {tag: look.digest for tag, look in self._looks.items()}
         standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
         for tag, look in self._looks.items():
-            standing[tag] = look.targets.get(target.store.name, diff.UNRESOLVED)
+            standing[tag] = look.targets.get(name, diff.UNRESOLVED)
+        attachments = [
+            plan.Step(plan.Action.ATTACH, tag, look.digest, reason=f"{count} new")
+            for tag, look in self._looks.items()
+            if (count := look.missing.get(name, 0))
+        ]
+        for tag in [tag for tag in source if reference.subject_of(tag)]:
+            if standing[tag] and standing[tag] != source[tag]:
+                digest = source.pop(tag)
+                attachments.append(plan.Step(plan.Action.ATTACH, tag, digest, reason="to merge"))
         found = diff.diff(
             source,
             standing,
@@ -367,6 +432,7 @@ class _Repository:
                 found,
                 is_mutable=rule.mutable_selection.matches,
                 max_overwrite_pct=rule.max_overwrite_pct,
+                attachments=attachments,
                 new=target.new,
             ),
             self._manifests,
@@ -374,15 +440,24 @@ class _Repository:
         )
 
 
+def _digests(store: Store, repository: str, subject: str) -> set[str]:
+    return {each.digest for each in store.referrers(repository, subject)}
+
+
+def _listed(store: Store, repository: str, digest: str) -> set[str]:
+    return {each.digest for each in store.manifest(repository, digest).manifests}
+
+
 def _place(store: Store, repository: str) -> plan.Place:
     return plan.Place(store.name, repository)
 
 
-def _repositories(job: Job, only: Selection | None) -> list[str]:
+def _repositories(job: Job, only: Selection | None, observer: events.Observer) -> list[str]:
     """The source repositories a rule speaks of; literal names are taken without a catalog."""
     rule = job.rule
     literal = rule.literal_repos
     names = literal if literal is not None else tuple(job.source.repositories())
+    observer(events.PatternsMatched(rule.name, "repos", rule.repo_selection.counts(names)))
     return sorted(
         name
         for name in set(names)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,34 +22,33 @@ _PIECE = 256 * 1024
 @dataclass
 class _Entry:
     left: int  # targets that have not been served yet
+    size: int
     lock: threading.Lock = field(default_factory=threading.Lock)
     file: BinaryIO | None = None
 
 
 class Spool:
-    """Blobs on their way to `targets` registries; each is read from its source once.
+    """Blobs on their way to several targets; each is read from its source once.
 
-    A target that finds the temporary disk full reads the source for itself.
+    It takes at most half of what is free on the temporary disk: the oldest make room, and what does
+    not fit is read from the source by each target.
+
+    Args:
+        targets: How many targets a source has; with one, nothing is kept.
+        room: Bytes it may take; by default half of what is free.
     """
 
-    def __init__(self, targets: int) -> None:
+    def __init__(self, targets: int, room: int | None = None) -> None:
         self._targets = targets
-        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._room = _free() // 2 if room is None and targets > 1 else room or 0
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
     @contextmanager
     def open(self, source: Store, repository: str, blob: Descriptor) -> Iterator[Chunks]:
         """The blob's bytes, from the source the first time and from disk after that."""
-        if self._targets < 2:
-            with source.open_blob(repository, blob) as chunks:
-                yield chunks
-            return
-        entry = self._entry(source, blob)
-        with entry.lock:
-            if entry.file is None:
-                entry.file = _fetched(source, repository, blob)
-            copy = os.dup(entry.file.fileno()) if entry.file else -1
-        if copy < 0:
+        copy = self._copy(source, repository, blob)
+        if copy is None:
             with source.open_blob(repository, blob) as chunks:
                 yield chunks
             return
@@ -56,36 +57,75 @@ class Spool:
 
     def served(self, source: Store, blob: Descriptor) -> None:
         """Says that one more target needs the blob no longer; the last one frees the disk."""
-        if self._targets < 2:
-            return
         with self._lock:
-            entry = self._entry_unlocked(source, blob)
+            entry = self._entries.get((source.key, blob.digest))
+            if entry is None:
+                return
             entry.left -= 1
             if entry.left <= 0:
-                del self._entries[source.key, blob.digest]
-                if entry.file is not None:
-                    entry.file.close()
+                _drop(self._entries.pop((source.key, blob.digest)))
 
-    def _entry(self, source: Store, blob: Descriptor) -> _Entry:
+    def close(self) -> None:
+        """Frees what targets that failed have left behind."""
         with self._lock:
-            return self._entry_unlocked(source, blob)
+            for entry in self._entries.values():
+                _drop(entry)
+            self._entries.clear()
 
-    def _entry_unlocked(self, source: Store, blob: Descriptor) -> _Entry:
-        return self._entries.setdefault((source.key, blob.digest), _Entry(self._targets))
+    def _copy(self, source: Store, repository: str, blob: Descriptor) -> int | None:
+        """A file descriptor of the kept blob, for the caller to close; None when it is not kept."""
+        entry = self._entry(source, blob)
+        if entry is None:
+            return None
+        with entry.lock:
+            if entry.file is None:
+                entry.file = _fetched(source, repository, blob)
+            return os.dup(entry.file.fileno()) if entry.file else None
+
+    def _entry(self, source: Store, blob: Descriptor) -> _Entry | None:
+        if blob.size > self._room:
+            return None
+        with self._lock:
+            key = (source.key, blob.digest)
+            if key not in self._entries:
+                self._entries[key] = _Entry(self._targets, blob.size)
+                self._make_room()
+            return self._entries[key]
+
+    def _make_room(self) -> None:
+        over = sum(entry.size for entry in self._entries.values()) - self._room
+        for key, entry in list(self._entries.items()):
+            # One that is being fetched right now is in use; the next oldest has to go.
+            if over > 0 and entry.file is not None and not entry.lock.locked():
+                over -= entry.size
+                _drop(self._entries.pop(key))
+
+
+def _drop(entry: _Entry) -> None:
+    with entry.lock:
+        if entry.file is not None:
+            entry.file.close()
+            entry.file = None
+
+
+def _free() -> int:
+    return shutil.disk_usage(tempfile.gettempdir()).free
 
 
 def _fetched(source: Store, repository: str, blob: Descriptor) -> BinaryIO | None:
+    file = tempfile.TemporaryFile(prefix="syncer-")  # noqa: SIM115 - it lives until it is served
     try:
-        file = tempfile.TemporaryFile(prefix="syncer-")  # noqa: SIM115 - lives until served
         with source.open_blob(repository, blob) as chunks:
             for chunk in chunks:
                 file.write(chunk)
         file.flush()
     except OSError as error:
-        log.get().warning(
-            "temporary disk unusable, reading the source once per target", error=str(error)
-        )
+        file.close()
+        log.get().warning("temporary disk unusable, each target reads the source", error=str(error))
         return None
+    except BaseException:
+        file.close()
+        raise
     return file
 
 

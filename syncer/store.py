@@ -148,6 +148,13 @@ class Store(Protocol):
     def delete_manifest(self, repository: str, digest: str) -> None:
         """Removes a manifest by digest, and with it every tag that points to it."""
 
+    def referrers_api(self, repository: str) -> bool:
+        """Whether the store lists referrers by itself; asked once, then known.
+
+        Where it does not, referrers stand in an index under a fallback tag, and every change of
+        them can be seen in the listing of tags.
+        """
+
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """What refers to `digest`, by the API or by the fallback tag; empty when nothing does."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from typing import Self
 from urllib.parse import urlsplit
 
 from syncer import credentials, errors, events, rules
@@ -48,6 +49,12 @@ class Registries:
         with self._lock:
             for _, shared in self._shared.values():
                 shared.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Stores:

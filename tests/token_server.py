@@ -57,7 +57,10 @@ class User:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request for a token; status 200 where one was given."""
+    """One request for a token; status 200 where one was given.
+
+    The actions of each scope are sorted here: distribution names them in any order.
+    """
 
     method: str
     user: str
@@ -109,7 +112,7 @@ class TokenServer:
 
     def answer(self, method: str, who: str | None, values: Mapping[str, list[str]]) -> _Answer:
         """Status and content for one request; `who` is None for credentials of nobody."""
-        scopes = tuple(" ".join(values.get("scope", [])).split())
+        scopes = tuple(map(_sorted, " ".join(values.get("scope", [])).split()))
         service = values.get("service", [""])[0]
         status = self.refuse.get(method, 200 if who is not None else 401)
         self.asked.append(Asked(method, who or "", scopes, service, status))
@@ -144,6 +147,11 @@ class TokenServer:
         }
         chain = [base64.b64encode(self._authority.certificate.public_bytes(Encoding.DER)).decode()]
         return jwt.encode(claims, self._authority.key, "ES256", headers={"x5c": chain})
+
+
+def _sorted(scope: str) -> str:
+    resource, colon, actions = scope.rpartition(":")
+    return resource + colon + ",".join(sorted(actions.split(",")))
 
 
 _Answer = tuple[int, dict[str, Any]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,17 +10,17 @@ import click
 
 from syncer import errors
 from syncer.cli import console
+from syncer.cli.session import Session
 
 _OUTCOMES = {3: "partial", 5: "refused", 75: "held", 130: "interrupted"}
 
 
-def guarded(call: Callable[[], int | None], command: str, *, verbose: bool, as_json: bool) -> int:
+def guarded(call: Callable[[], int | None], session: Session, *, as_json: bool) -> int:
     """Runs `call` and returns the exit code; whatever it raises is told on stderr.
 
     Args:
         call: The command.
-        command: Its name, for the JSON object.
-        verbose: Whether to print tracebacks.
+        session: Says, once the command line is read, what command it is and whether `-v` was given.
         as_json: Whether stdout must get an object that says what went wrong.
     """
     try:
@@ -41,14 +40,14 @@ def guarded(call: Callable[[], int | None], command: str, *, verbose: bool, as_j
         code, entries = 130, []
     except Exception as error:  # noqa: BLE001 - the one boundary of the process
         message = f"unexpected {type(error).__name__}: {_masked(str(error))}"
-        hint = "" if verbose else "; run again with -v for the traceback"
+        hint = "" if session.verbose else "; run again with -v for the traceback"
         console.tell(f"syncer: error: {message}{hint}")
         code, entries = 1, [_entry("", "UNEXPECTED", message)]
-    if verbose:
+    if session.verbose:
         console.tell(_masked(traceback.format_exc()))
     if as_json:
         outcome = _OUTCOMES.get(code, "failed")
-        console.emit({"command": command, "outcome": outcome, "errors": entries})
+        console.emit({"command": session.command, "outcome": outcome, "errors": entries})
     return code
 
 
@@ -64,7 +63,9 @@ def sentence(error: errors.SyncerError) -> str:
 
 
 def _tell_rules(error: errors.RulesError) -> None:
-    console.tell(str(error))
+    for problem in error.problems:
+        line = f":{problem}" if problem.line else f": {problem.message}"
+        console.tell(f"{error.file}{line}")
     count = len(error.problems)
     problems = "1 problem" if count == 1 else f"{count} problems"
     console.tell(f"syncer: error: {problems} in {error.file}; nothing was started")
@@ -72,7 +73,9 @@ def _tell_rules(error: errors.RulesError) -> None:
 
 def _problems(error: errors.RulesError) -> Iterator[dict[str, Any]]:
     for problem in error.problems:
-        place = f"{error.file}:{problem.line} {problem.path}".strip()
+        place = (
+            f"{error.file}:{problem.line} {problem.path}".strip() if problem.line else error.file
+        )
         yield _entry(place, error.code, problem.message)
 
 

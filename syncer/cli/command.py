@@ -40,6 +40,11 @@ class Command(click.Command):
         self._exits = {0, 1, 2, 130, *exits}
         self._words = EXITS | (words or {})
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command, after telling the session its name."""
+        ctx.obj.command = self.name or ""
+        return super().invoke(ctx)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the table of exit statuses."""
         super().format_epilog(ctx, formatter)
@@ -67,7 +72,7 @@ def common() -> list[click.Parameter]:
     ]
 
 
-def _keep(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:
+def _keep(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:  # noqa: FBT001
     if value and param.name:
         setattr(ctx.obj, param.name, value)
 
@@ -79,4 +84,11 @@ def as_json(function: Any) -> Any:
         "as_json",
         is_flag=True,
         help="Print one JSON object on stdout.",
+    )(function)
+
+
+def repo_glob(function: Any) -> Any:
+    """The option `--repo`."""
+    return click.option(
+        "--repo", metavar="GLOB", help="Only source repositories that GLOB matches."
     )(function)

@@ -21,13 +21,12 @@ _BAR = 16
 
 
 @contextmanager
-def display(stop: Event, *, verbose: bool) -> Iterator[tuple[events.Observer, ...]]:
+def display(tally: progress.Tally, stop: Event, *, verbose: bool) -> Iterator[events.Observer]:
     """Shows a run on stderr until the block ends, then leaves only the lines printed above.
 
     Yields:
-        The observers that the run must tell.
+        The observer that prints those lines.
     """
-    tally = progress.Tally()
     terminal = console.on(sys.stderr)
     live = Live(
         console=terminal,
@@ -40,7 +39,7 @@ def display(stop: Event, *, verbose: bool) -> Iterator[tuple[events.Observer, ..
         lambda line, style: terminal.print(line, style=style or None), verbose=verbose
     )
     with live:
-        yield (tally, lines)
+        yield lines
 
 
 def _render(tally: progress.Tally, stop: Event) -> RenderableType:

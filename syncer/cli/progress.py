@@ -17,6 +17,8 @@ HEARTBEAT = 10.0
 # So many problems of one kind are told as they happen; the summary counts the rest.
 MOST_ALIKE = 3
 _TROUBLE = frozenset({"failed", "conflict", "refused", "held"})
+# How a planned step ends; the others were never planned.
+_ENDED = frozenset({"done", "failed", "skipped", "held", "interrupted"})
 # No guess at the time left before so much time and so much of the work have passed.
 _EARLIEST, _LEAST = 2.0, 0.02
 
@@ -31,6 +33,8 @@ class Tally:
         known, settled: Bytes of the blobs known to be named, and of those that are in place.
         written: Bytes sent.
         requests: Requests of all registries.
+        done: Steps that ended well, by (rule, action).
+        patterns: Names that each pattern matched, by (rule, field, pattern).
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,6 +42,8 @@ class Tally:
         self.planned = self.ended = 0
         self.known = self.settled = self.written = 0
         self.requests = 0
+        self.done: Counter[tuple[str, str]] = Counter()
+        self.patterns: Counter[tuple[str, str, str]] = Counter()
         self._clock = clock
         self._copying_since = 0.0
         self._lock = threading.Lock()
@@ -64,8 +70,12 @@ class Tally:
                 self.known += event.size
                 if event.steps and not self._copying_since:
                     self._copying_since = self._clock()
-            case events.StepDone(action="copy" | "overwrite" | "drop", outcome="done" | "failed"):
-                self.ended += 1
+            case events.PatternsMatched():
+                for pattern, count in event.counts.items():
+                    self.patterns[event.rule, event.field, pattern] += count
+            case events.StepDone(action="copy" | "overwrite" | "drop"):
+                self.ended += event.outcome in _ENDED
+                self.done[event.rule, event.action] += event.outcome == "done"
 
     @property
     def fraction(self) -> float:
@@ -79,7 +89,9 @@ class Tally:
         """Steps, bytes, rate and time left: `120 of 300 tags, 1.2 of 3.4 GB, 25 MB/s, 1 min left`."""
         parts = [f"{self.ended:,} of {text.number(self.planned, 'tag')}"]
         if self.written:
-            parts.append(f"{text.size(self.written)} sent of at most {text.size(max(self.known, self.written))}")
+            parts.append(
+                f"{text.size(self.written)} sent of at most {text.size(max(self.known, self.written))}"
+            )
         passed = self._clock() - self._copying_since
         if passed >= 1 and self.written:
             parts.append(f"{text.size(round(self.written / passed))}/s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from syncer import retention
 from syncer.rules.cron import Cron, parse
 from syncer.rules.schedule import Schedule
 
@@ -25,16 +26,12 @@ def words(schedule: Schedule | None) -> str:
         said = f"every {_length(schedule.every)}"
     else:
         said = _cron(parse(schedule.cron))
-    return f"{said}, up to {_length(schedule.jitter)} later" if schedule.jitter else said
+    later = f", up to {retention.duration(schedule.jitter)} later" if schedule.jitter else ""
+    return said + later
 
 
 def _length(span: timedelta) -> str:
-    seconds = int(span.total_seconds())
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
-        if seconds % size == 0:
-            count = seconds // size
-            return unit if count == 1 else f"{count} {unit}s"
-    raise AssertionError("a second divides everything")
+    return retention.duration(span).removeprefix("1 ")
 
 
 def _cron(line: Cron) -> str:

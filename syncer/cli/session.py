@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,11 +30,13 @@ class Session:
     Attributes:
         config: The value of `-c`; empty without it.
         verbose: Whether `-v` was given.
+        command: The name of the command.
         stop: Set by the first signal while a run is under way.
     """
 
     config: str = ""
     verbose: bool = False
+    command: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -72,15 +75,15 @@ class Session:
 
     @contextmanager
     def environment(
-        self, rules: Rules, observers: tuple[events.Observer, ...] = ()
+        self, rules: Rules, observers: tuple[events.Observer, ...]
     ) -> Iterator[Environment]:
         """What a run needs, with the signals at its service until the block ends."""
         from syncer import run, stores
         from syncer.cli import signals
 
-        with ExitStack() as stack:
-            opened = stack.enter_context(self.state(rules))
-            registries = stack.enter_context(stores.Registries())
+        with self.state(rules) as opened, ExitStack() as stack:
+            registries = stores.Registries()
+            stack.callback(registries.close)
             stack.enter_context(signals.stopping(self.stop, lambda: _record(opened)))
             yield run.Environment(rules, registries, opened, observers, self.stop)
 
@@ -97,5 +100,8 @@ def now() -> datetime:
 
 
 def _record(state: State) -> None:
-    """Ends the runs of this process as interrupted, for there will be no other occasion."""
-    ...
+    """Ends the runs of this process as interrupted: there will be no other occasion."""
+    here = (socket.gethostname(), os.getpid())
+    for run in state.runs.active():
+        if (run.host, run.pid) == here:
+            state.runs.finish(run.id, "interrupted")

@@ -16,7 +16,7 @@ _PATIENCE = 2.0
 _SHOW_CURSOR = "\x1b[?25h"
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     """Ends a command that has nothing to finish, as Ctrl-C does."""
     raise KeyboardInterrupt
 
@@ -32,7 +32,8 @@ def stopping(stop: threading.Event, record: Callable[[], None]) -> Iterator[None
     def told(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if not stop.is_set():
             stop.set()
-            os.write(2, f"\n{STOPPING}\n".encode())
+            if not os.isatty(2):  # on a terminal the display says it
+                os.write(2, f"{STOPPING}\n".encode())
             return
         recording = threading.Thread(target=record, daemon=True)
         recording.start()

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from syncer import events
 from syncer.cli import console, text
-from syncer.report import Report, RuleReport
+
+if TYPE_CHECKING:
+    from syncer.report import Report, RuleReport
 
 _EXAMPLES = 3
 # Outcomes of steps that get a column when there are any.
 _COLUMNS = ("skipped", "suppressed", "conflict", "held", "refused", "interrupted", "failed")
+_TRANSIENT = frozenset({"failed", "held", "interrupted"})
 _HEADS = {"conflict": "conflicts"}
 
 Done = Mapping[tuple[str, str], int]
 """How many steps of a rule ended well, by (rule, action)."""
 
 
-def show(run: Report, done: Done) -> None:
-    """Prints the summary of a run on stdout; one line when there was nothing to do."""
+def show(run: Report, done: Done, again: str) -> None:
+    """Prints the summary of a run on stdout; one line when there was nothing to do.
+
+    Args:
+        run: How it went.
+        done: How many steps ended well.
+        again: What to type to try what failed again.
+    """
     if _is_idle(run):
         took = f"{_requests(run)} in {text.duration(run.seconds)}"
         console.outcome("ok", f"{_in_step(run)}, nothing to do ({took})")
@@ -32,7 +42,7 @@ def show(run: Report, done: Done) -> None:
         console.say(line)
     problems(run.errors, run.errors_left_out)
     _notices(run.notices)
-    _advice(run)
+    _advice(run, again)
 
 
 def problems(failed: list[events.StepDone], left_out: int = 0) -> None:
@@ -70,7 +80,11 @@ def _headline(run: Report, done: Done) -> str:
     for action, word in (("copy", "copied"), ("overwrite", "overwritten"), ("drop", "dropped")):
         if count := sum(number for (_, kind), number in done.items() if kind == action):
             parts.append(f"{count:,} {word}")
-    parts += [f"{run.total(word):,} {_plural(word, run.total(word))}" for word in _COLUMNS if run.total(word)]
+    parts += [
+        f"{run.total(word):,} {_plural(word, run.total(word))}"
+        for word in _COLUMNS
+        if run.total(word)
+    ]
     return ", ".join(parts)
 
 
@@ -84,7 +98,7 @@ def _in_step(run: Report) -> str:
 
 
 def _rules(run: Report, done: Done) -> None:
-    heads = ["rule", "outcome", ">repositories", ">tags", ">in step", ">copied", ">overwritten"]
+    heads = ["rule", "outcome", ">repos", ">tags", ">in step", ">copied", ">overwritten"]
     heads += [f">{_HEADS.get(word, word)}" for word in _COLUMNS]
     console.table(heads, (_row(rule, done) for rule in run.rules.values()))
     for rule in run.rules.values():
@@ -132,13 +146,12 @@ def _notices(notices: list[events.Noticed]) -> None:
         console.say(f"  {text.listed([each.reference for each in found], _EXAMPLES)}")
 
 
-def _advice(run: Report) -> None:
+def _advice(run: Report, again: str) -> None:
     """What to type next."""
     if not run.errors:
         return
     console.say()
-    console.say(f"syncer history {run.run}  shows every step")
-    first = run.errors[0]
-    if first.repository and first.outcome in ("failed", "held"):
-        # ...
-        console.say(f"syncer sync {first.rule} --repo {first.repository}  tries that one again")
+    if run.run:
+        console.say(f"syncer history {run.run}  shows every step")
+    if any(event.outcome in _TRANSIENT for event in run.errors):
+        console.say(f"{again}  tries again")

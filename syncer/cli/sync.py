@@ -17,12 +17,14 @@ from syncer.cli.session import Session
 def command(session: Session, rules: tuple[str, ...], repo: str | None, *, as_json: bool) -> int:
     """Run replication rules once; all of them when no RULE is named.
 
-    What the targets lack is copied, what moved is replaced where `overwrite` allows it. Tags that
-    only a target has are never touched.
+    What a target lacks is copied; what differs there is replaced where `overwrite` allows it, else
+    reported as a conflict. Tags that only a target has are never touched.
     """
+    loaded = session.rules()
     only = working.selection(repo)
-    with working.on(session, session.rules()) as work:
+    with working.on(session, loaded) as work:
         from syncer import run
 
         report = run.sync(work.environment, rules, only=only)
-    return working.finish(report, work, as_json=as_json)
+    again = " ".join(("syncer sync", *rules, *(("--repo", repo) if repo else ())))
+    return working.finish(report, work.tally.done, again, as_json=as_json)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 
-_SIZES = ("kB", "MB", "GB", "TB", "PB")
+_SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
 _DIGEST = re.compile(r"\b(sha256|sha512):([0-9a-f]{12})[0-9a-f]+")
 _NUMBER = re.compile(r"\d+")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -14,14 +14,11 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def size(count: int) -> str:
     """Bytes in decimal units with three digits at most: `812 B`, `4.1 MB`, `120 GB`."""
-    if count < 1000:
-        return f"{count} B"
-    value = float(count)
-    for unit in _SIZES:
-        value /= 1000
-        if value < 999.5:
-            break
-    return f"{value:.1f} {unit}" if value < 9.95 else f"{value:.0f} {unit}"
+    value, power = float(count), 0
+    while value >= 999.5 and power < len(_SIZES) - 1:
+        value, power = value / 1000, power + 1
+    digits = 1 if power and value < 9.95 else 0
+    return f"{value:.{digits}f} {_SIZES[power]}"
 
 
 def number(count: int, one: str = "", many: str = "") -> str:
@@ -35,7 +32,7 @@ def duration(seconds: float) -> str:
     if seconds < 9.95:
         return f"{max(seconds, 0):.1f} s"
     left = round(seconds)
-    parts = []
+    parts: list[tuple[int, str]] = []
     for length, unit in _UNITS:
         count, left = divmod(left, length)
         if count or parts:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from syncer import errors, events
-from syncer.cli import console, progress
+from syncer.cli import console, progress, summary
 from syncer.cli.session import Session
 
 if TYPE_CHECKING:
@@ -33,19 +33,25 @@ class Working:
 
 
 @contextmanager
-def on(session: Session, rules: Rules) -> Iterator[Working]:
-    """An environment whose runs are shown on stderr: live on a terminal, as plain lines elsewhere."""
+def shown(session: Session) -> Iterator[tuple[progress.Tally, tuple[events.Observer, ...]]]:
+    """Observers that show a run on stderr: live on a terminal, as plain lines elsewhere."""
     tally = progress.Tally()
     with ExitStack() as stack:
-        observers: tuple[events.Observer, ...]
         if sys.stderr.isatty():
             from syncer.cli import live
 
-            observers = stack.enter_context(live.display(tally, session.stop, session.verbose))
+            display = live.display(tally, session.stop, verbose=session.verbose)
+            yield tally, (tally, stack.enter_context(display))
         else:
-            observers = (progress.Lines(verbose=session.verbose), progress.Heartbeat(tally))
-        opened = session.environment(rules, (tally, *observers))
-        yield Working(stack.enter_context(opened), tally)
+            lines = progress.Lines(verbose=session.verbose)
+            yield tally, (tally, lines, progress.Heartbeat(tally))
+
+
+@contextmanager
+def on(session: Session, rules: Rules) -> Iterator[Working]:
+    """An environment whose runs are shown."""
+    with shown(session) as (tally, observers), session.environment(rules, observers) as opened:
+        yield Working(opened, tally)
 
 
 def selection(glob: str | None) -> Selection | None:
@@ -64,12 +70,17 @@ def selection(glob: str | None) -> Selection | None:
         raise errors.UsageError(f"--repo: {error}") from None
 
 
-def finish(report: Report, done: progress.Tally, again: str, *, as_json: bool) -> int:
-    """Prints how a run ended; returns the exit code."""
+def finish(report: Report, done: summary.Done, again: str, *, as_json: bool) -> int:
+    """Prints how a run ended; returns the exit code.
+
+    Args:
+        report: How it went.
+        done: How many steps ended well, by (rule, action).
+        again: What to type to try what failed again.
+        as_json: Whether to print the JSON object instead.
+    """
     if as_json:
         console.emit(report.as_dict())
     else:
-        from syncer.cli import summary
-
-        summary.show(report, done.ended_by, again)
+        summary.show(report, done, again)
     return report.exit_code

@@ -2,20 +2,22 @@
 
 Source: OCI image-spec 1.1 "image-layout", "annotations".
 
-What is written to `index.json` is one row per name, its `org.opencontainers.image.ref.name` being
+Each name is one row of `index.json`, with an `org.opencontainers.image.ref.name` of
 
-    repository:tag      where a repository is given: blobs are shared by all of them
-    tag                 for the repository "", as skopeo, oras and regctl write it
-    repository@digest   for a manifest put by digest that no other row or index of the repository
-                        names, so that no tool's collection takes it and its referrers are found
-    (none)              the same for the repository ""
+    repository:tag   where a repository is given; blobs are shared by all of them
+    tag              for the repository "", as skopeo, oras and regctl write it
 
-skopeo and podman read all of them as `oci:PATH:REF-NAME`, oras as `--oci-layout-path PATH REF-NAME`
-(and `PATH:tag`, `PATH@digest`), regctl as `ocidir://PATH:tag`, crane by digest. What these write is
-read: `HOST:PORT/` before a repository is left out (crane `--annotate-ref`), a tag beside
-`io.containerd.image.name` belongs to that name's repository (docker save, buildkit, containerd),
-and a plain tag to the layout's own repository: the store's name, or the directory's, in lower case.
-A row with any other name is kept as it is and can be asked for by digest only.
+A manifest put by digest that no other row or index of its repository names gets a row too, so that
+no tool's collection takes it and referrers are found. A digest is no tag: such a row has no
+`ref.name`, and `io.containerd.image.name` says `repository@digest`, which other tools ignore.
+
+skopeo and podman read tags as `oci:PATH:REF-NAME`, oras as `--oci-layout-path PATH REF-NAME` (plain
+ones as `PATH:tag`), regctl as `ocidir://PATH:tag`, crane by digest. skopeo does not see rows of
+Docker's media types; the others do. What these tools write is read: `HOST:PORT/` before a repository
+is left out (crane `--annotate-ref`), a tag beside `io.containerd.image.name` belongs to that name's
+repository (docker save, buildkit, containerd), and a plain tag to the layout's own repository, which
+is called like the store, or else the directory, in lower case. A row with any other name stays as it
+is and can be asked for by digest only.
 
 Content is one pool: what one repository has can be asked for by digest in every other.
 """

@@ -73,9 +73,11 @@ class Blobs:
 
     def write(self, blob: Descriptor, chunks: Chunks, moved: Moved = _silently) -> None:
         """Stores a blob; what has not the right size and digest leaves nothing behind."""
+        path = self._path(blob.digest)
         running = manifest.hasher(blob.digest.partition(":")[0])
         left = blob.size
-        with self._disk.replacing(self._directory(blob.digest)) as write:
+        self._make(path.parent)
+        with self._disk.replacing(path) as write:
             for chunk in chunks:
                 left -= len(chunk)
                 if left < 0:
@@ -87,11 +89,13 @@ class Blobs:
                 raise _wrong_size(blob, f"{blob.size - left}")
             _check(blob, running.hexdigest())
 
-    def remove(self, digest: str) -> None:
-        """Removes a blob, if it is there."""
+    def remove(self, digest: str) -> bool:
+        """Removes a blob; whether it was there."""
         path = self._path(digest)
         with self._disk.failures(path):
+            there = path.is_file()
             path.unlink(missing_ok=True)
+        return there
 
     def _checked(self, file: FileIO, path: Path, blob: Descriptor, moved: Moved) -> Chunks:
         running = manifest.hasher(blob.digest.partition(":")[0])
@@ -122,22 +126,17 @@ class Blobs:
         algorithm, _, encoded = digest.partition(":")
         return self._disk.root / "blobs" / algorithm / encoded
 
-    def _directory(self, digest: str) -> Path:
-        """Where to write a blob, its directory made if need be."""
-        path = self._path(digest)
-        with self._disk.failures(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.parent.resolve().is_relative_to(self._disk.root):
+    def _make(self, directory: Path) -> None:
+        with self._disk.failures(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            if not directory.resolve().is_relative_to(self._disk.root):
                 raise errors.ProtocolError(
-                    f"{path.parent} is a link out of the layout; nothing is written there",
+                    f"{directory} is a link out of the layout; nothing is written there",
                     registry=self._disk.name,
                 )
-        return path
 
     def _missing(self, digest: str) -> errors.NotFoundError:
-        return errors.NotFoundError(
-            f"{self._disk.name} has no {digest}", registry=self._disk.name
-        )
+        return errors.NotFoundError(f"{self._disk.name} has no {digest}", registry=self._disk.name)
 
 
 def _wrong_size(blob: Descriptor, received: str) -> errors.SizeMismatchError:

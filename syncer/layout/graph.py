@@ -33,7 +33,8 @@ class Graph:
     def referrers(self, rows: Rows, repository: str) -> Mapping[str, list[Descriptor]]:
         """What refers to what in a repository: by `subject`, in rows and in children of rows.
 
-        The indexes under the fallback tags are such rows, so what they list is found as well.
+        The indexes under fallback tags are such rows, so what they list is found as well. Rows
+        without a name, as oras writes them for referrers, count for every repository.
 
         Raises:
             ContentError: A manifest without a tag cannot be read; it may be a referrer. One with a
@@ -53,10 +54,10 @@ class Graph:
         return digest in nodes or any(node.unread for node in nodes.values())
 
     def _scan(self, rows: Rows, repository: str) -> Mapping[str, list[Descriptor]]:
-        ours = {target: row.descriptor for (name, target), row in rows.items() if name == repository}
-        nodes = self._reachable(ours.values())
+        ours = [(name[1], rows[name].descriptor) for name in rows if name[0] in {repository, ""}]
+        nodes = self._reachable(descriptor for _, descriptor in ours)
         found: defaultdict[str, list[Descriptor]] = defaultdict(list)
-        for target, descriptor in ours.items():
+        for target, descriptor in ours:
             unread = nodes[descriptor.digest].unread
             if unread is not None and not reference.is_tag(target):
                 raise unread

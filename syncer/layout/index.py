@@ -27,6 +27,11 @@ class Row:
     descriptor: Descriptor
     text: str
 
+    @property
+    def digest(self) -> str:
+        """The digest of the manifest it points at."""
+        return self.descriptor.digest
+
 
 Rows = Mapping[Name, Row]
 
@@ -47,7 +52,7 @@ class Index:
         self._path = disk.root / "index.json"
         self._marker = disk.root / "oci-layout"
         self._lock = threading.Lock()
-        self._known = _Known(b"", _EMPTY, {})
+        self._known: _Known | None = None
 
     def rows(self) -> Rows:
         """Every row by its name, in the order of the file; the same object while it is unchanged.
@@ -85,7 +90,7 @@ class Index:
         if raw is None:
             raise self._missing()
         with self._lock:
-            if raw != self._known.raw:
+            if self._known is None or raw != self._known.raw:
                 self._check_version()
                 self._known = self._parse(raw)
             return self._known
@@ -102,9 +107,9 @@ class Index:
         for descriptor, item in zip(descriptors, head.pop("manifests", None) or (), strict=True):
             name = names.split(descriptor.annotations, descriptor.digest, self._own)
             if name is None or name in rows:
-                # No tag has a space in it: the row stays in the file and is asked for by digest.
-                text = descriptor.annotations.get(names.REF_NAME, "")
-                name = (self._own, f"{text} {descriptor.digest}")
+                # Of two with one name the first counts, as elsewhere. The row stays in the file,
+                # under what is no tag, and is asked for by digest.
+                name = ("", f"row {len(rows)}")
             rows[name] = Row(descriptor, _json(item))
         return _Known(raw, head, rows)
 
@@ -140,21 +145,17 @@ class Index:
         return errors.NotFoundError(why, registry=self._disk.name)
 
 
-def row(ref_name: str, digest: str, content: Manifest) -> Row:
-    """A row for a manifest under a `ref.name`, or without one where that is empty."""
+def row(name: Name, digest: str, content: Manifest) -> Row:
+    """A row for a manifest under a name, its repository "" where the tag is to be plain."""
+    annotations = names.annotate(*name)
     item: dict[str, Any] = {
         "mediaType": content.media_type,
         "digest": digest,
         "size": content.size,
+        **({"artifactType": content.artifact_type} if content.subject else {}),
+        **({"annotations": annotations} if annotations else {}),
     }
-    if content.subject and content.artifact_type:
-        item["artifactType"] = content.artifact_type
-    if ref_name:
-        item["annotations"] = {names.REF_NAME: ref_name}
-    descriptor = Descriptor(
-        content.media_type, digest, content.size, annotations=item.get("annotations", {})
-    )
-    return Row(descriptor, _json(item))
+    return Row(Descriptor(content.media_type, digest, content.size), _json(item))
 
 
 def _json(item: Mapping[str, Any]) -> str:

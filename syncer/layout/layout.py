@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from syncer import errors, events, manifest, reference
@@ -13,11 +15,11 @@ from syncer.layout.blobs import Blobs
 from syncer.layout.disk import Disk
 from syncer.layout.graph import Graph
 from syncer.layout.index import Index
-from syncer.layout.names import Name
 from syncer.manifest import Descriptor, Manifest
 from syncer.store import Capabilities, Chunks, OpenBlob, Resolved, TagDelete, TagTimes
 
 _ATTEMPTS = 3
+_CAPABILITIES = Capabilities(tag_delete=TagDelete.TAG, referrers=True)
 
 
 class Layout:
@@ -62,7 +64,7 @@ class Layout:
 
     def capabilities(self, repository: str = "") -> Capabilities:  # noqa: ARG002
         """The same for every repository."""
-        return Capabilities(tag_delete=TagDelete.TAG, referrers=True)
+        return _CAPABILITIES
 
     def permit(self, count: int = 1) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing to wait for: a disk has no limit of requests."""
@@ -70,7 +72,7 @@ class Layout:
 
     def repositories(self) -> Iterator[str]:
         """Every repository that a row of `index.json` names."""
-        return iter(sorted({repository for repository, _ in self._index.rows()}))
+        return iter(sorted({name for name, _ in self._index.rows() if name}))
 
     def tags(self, repository: str) -> list[str]:
         """Every tag, sorted.
@@ -78,25 +80,25 @@ class Layout:
         Raises:
             NotFoundError: No row names the repository, or there is no layout.
         """
-        mine = self._repository(repository)
-        targets = [target for name, target in self._index.rows() if name == mine]
+        ours = self._repository(repository)
+        targets = [target for name, target in self._index.rows() if name == ours]
         if not targets:
-            raise self._missing(f"repository {mine}")
+            raise self._missing(f"repository {ours}")
         return sorted(filter(reference.is_tag, targets))
 
     def resolve(self, repository: str, target: str) -> Resolved | None:
         """What a tag or digest points to; None also where that content is missing or damaged."""
+        by_digest = reference.is_digest(target)
         try:
-            if reference.is_digest(target):
-                found = self._by_digest(target).descriptor
-            else:
-                found = self._row(repository, target)
+            found = (
+                self._by_digest(target).descriptor if by_digest else self._row(repository, target)
+            )
         except errors.NotFoundError:
             return None
         except errors.ContentError:
-            if not reference.is_digest(target):
-                raise  # index.json itself
-            return None
+            if by_digest:
+                return None
+            raise
         if self._blobs.size(found.digest) != found.size:
             return None
         return Resolved(found.digest, found.media_type, found.size)
@@ -113,21 +115,20 @@ class Layout:
         by_digest = reference.is_digest(target)
         digest = target if by_digest else manifest.digest
         blob = Descriptor(manifest.media_type, digest, manifest.size)
-        row = index.row(names.join(repository, target), digest, manifest)
-        mine = self._repository(repository)
+        row = index.row((repository, target), digest, manifest)
+        name = (repository if by_digest else self._repository(repository), target)
         self._create()
         # The bytes are written under the lock, or a delete of the same digest could come between.
         with self._index.editing() as rows:
             if not self._blobs.holds(blob):
                 self._blobs.write(blob, iter((manifest.raw,)))
             for child in manifest.manifests:
-                rows.pop((mine, child.digest), None)
-            if not by_digest:
-                rows.pop((mine, digest), None)
-            elif _has_row(rows, mine, digest):
+                rows.pop((repository, child.digest), None)
+            if by_digest and self._rows_of(rows, repository, digest):
                 return
-            if (mine, target) not in rows or rows[mine, target].descriptor.digest != digest:
-                rows[mine, target] = row
+            rows.pop((repository, digest), None)
+            if name not in rows or rows[name].digest != digest:
+                rows[name] = row
 
     def has_blob(self, repository: str, digest: str) -> bool:  # noqa: ARG002
         """Whether any repository of the layout has the blob."""
@@ -164,6 +165,12 @@ class Layout:
         self._proven.add(descriptor.digest)
         return "copied"
 
+    def probe(self, repository: str) -> Capabilities:  # noqa: ARG002
+        """Tags can be deleted where the directory can be written."""
+        if os.access(self._disk.root, os.W_OK):
+            return _CAPABILITIES
+        return replace(_CAPABILITIES, tag_delete=TagDelete.NONE)
+
     def delete_tag(self, repository: str, tag: str) -> None:
         """Removes the tag's row; its content stays."""
         self._row(repository, tag)
@@ -176,18 +183,22 @@ class Layout:
         Raises:
             NotFoundError: It has no row here, and is not there or is named elsewhere.
         """
-        mine = self._repository(repository)
-        before = self._index.rows()
+        self._index.rows()
         with self._index.editing() as rows:
-            for name, row in before.items():
-                if name[0] == mine and row.descriptor.digest == digest:
-                    rows.pop(name, None)
-        # Looked at again under the lock, after the rows are gone from the disk: whatever stops us
-        # in between, and whoever puts the same manifest now, no row points at nothing.
+            found = self._rows_of(rows, repository, digest)
+            for name in found:
+                del rows[name]
+        # Looked at again under the lock, now that the rows are gone from the disk: whatever stops
+        # us in between, and whoever puts the same manifest just now, no row points at nothing.
         with self._index.editing() as rows:
-            gone = not self._graph.names(rows, digest) and self._blobs.remove(digest)
-        if not gone and len(rows) == len(before):
-            raise self._missing(f"manifest {digest} of its own in {mine}")
+            removed = not self._graph.names(rows, digest) and self._blobs.remove(digest)
+        if not found and not removed:
+            where = self._repository(repository)
+            raise self._missing(f"manifest {digest} in {where}, or another index names it")
+
+    def referrers_api(self, repository: str) -> bool:  # noqa: ARG002
+        """Always: what refers to what is read from the manifests."""
+        return True
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor]:
         """What refers to `digest` in this repository, with a tag or without."""
@@ -201,15 +212,25 @@ class Layout:
         """Empty: a layout does not tell."""
         return {}
 
+    def skew(self) -> float | None:
+        """None: a directory has no clock of its own."""
+        return None
+
     def _repository(self, repository: str) -> str:
         return repository or self._own
 
     def _row(self, repository: str, tag: str) -> Descriptor:
-        mine = self._repository(repository)
-        found = self._index.rows().get((mine, tag))
+        ours = self._repository(repository)
+        found = self._index.rows().get((ours, tag))
         if found is None:
-            raise self._missing(f"{mine}:{tag}")
+            raise self._missing(f"{ours}:{tag}")
         return found.descriptor
+
+    def _rows_of(self, rows: index.Rows, repository: str, digest: str) -> list[names.Name]:
+        """The names of a digest in a repository; those without a repository are in our own."""
+        ours = self._repository(repository)
+        owners = {ours, ""} if ours == self._own else {ours}
+        return [name for name, row in rows.items() if row.digest == digest and name[0] in owners]
 
     def _by_digest(self, digest: str) -> Manifest:
         raw = self._blobs.read(digest)
@@ -242,12 +263,6 @@ class Layout:
 
     def _missing(self, what: str) -> errors.NotFoundError:
         return errors.NotFoundError(f"{self._name} has no {what}", registry=self._name)
-
-
-def _has_row(rows: dict[Name, index.Row], repository: str, digest: str) -> bool:
-    return any(
-        name[0] == repository and row.descriptor.digest == digest for name, row in rows.items()
-    )
 
 
 def _type_by_shape(raw: bytes) -> str:

@@ -14,7 +14,7 @@ CONTAINERD_NAME = "io.containerd.image.name"
 PREFIX = "oci:"
 _HOST_AND_PORT = re.compile(r"[^/:]+:\d+/")
 
-# A repository, and a tag of it or a digest.
+# A repository, and a tag of it or a digest; the repository is "" where a row has no name at all.
 Name = tuple[str, str]
 
 
@@ -53,8 +53,8 @@ def parse(text: str) -> Reference | None:
 
 def _digest(text: str) -> tuple[str, str]:
     """`text` without the digest it ends in, and the digest."""
-    rest, _, digest = text.rpartition("@")
-    return (rest, digest) if reference.is_digest(digest) else (text, "")
+    rest, at, digest = text.rpartition("@")
+    return (rest, digest) if at and reference.is_digest(digest) else (text, "")
 
 
 def own_repository(name: str) -> str:
@@ -63,22 +63,23 @@ def own_repository(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", last).strip("-") or "layout"
 
 
-def join(repository: str, target: str) -> str:
-    """The `ref.name` of a tag or digest; empty for a digest of the repository ""."""
+def annotate(repository: str, target: str) -> dict[str, str]:
+    """What the row of a tag or digest is annotated with, so that `split` gives them back.
+
+    A digest is no tag: it goes where no tool looks for tags, and nowhere for the repository "".
+    """
     if reference.is_digest(target):
-        return f"{repository}@{target}" if repository else ""
-    return f"{repository}:{target}" if repository else target
+        return {CONTAINERD_NAME: f"{repository}@{target}"} if repository else {}
+    return {REF_NAME: f"{repository}:{target}" if repository else target}
 
 
 def split(annotations: Mapping[str, str], digest: str, own: str) -> Name | None:
-    """What a row of `index.json` with these annotations is called; None where that is no name."""
+    """What a row with these annotations is called; None where that is no name of ours."""
     name = annotations.get(REF_NAME, "")
     beside = _split(annotations.get(CONTAINERD_NAME, ""))
-    if not name:
-        return beside or (own, digest)
     if reference.is_tag(name):
         return (beside[0] if beside else own, name)
-    return _split(name)
+    return _split(name) if name else beside or ("", digest)
 
 
 def _split(text: str) -> Name | None:

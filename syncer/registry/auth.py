@@ -172,7 +172,7 @@ class Authorizer:
         self, server: TokenServer, asked: tuple[str, ...], who: credentials.Credential
     ) -> Grant:
         if who.identity_token:
-            self._stay_home(server, who)
+            self._stay_home(server)
         began = self._clock()
         token = server.token(asked, who)
         if who.identity_token and token.refresh_token:
@@ -191,7 +191,7 @@ class Authorizer:
             return who
         return dataclasses.replace(who, identity_token=newest)
 
-    def _stay_home(self, server: TokenServer, who: credentials.Credential) -> None:
+    def _stay_home(self, server: TokenServer) -> None:
         """Identity tokens live for months: they go to the first origin that a challenge named."""
         with self._lock:
             self._home = self._home or server.origin

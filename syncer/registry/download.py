@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -13,11 +13,10 @@ from syncer import errors, events, manifest
 from syncer.manifest import Descriptor
 from syncer.registry.exchange import Ask, Exchange
 from syncer.registry.outgoing import TOLD
+from syncer.registry.shared import SMALL_BLOB
 from syncer.registry.transport import Body
 from syncer.store import Chunks
 
-# Blobs up to this size are small requests like any other.
-SMALL_BLOB = 1024 * 1024
 # An attempt that brought this much was worth its while and is not counted as a failure in a row.
 _PROGRESS = 8 * 1024 * 1024
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
@@ -59,7 +58,7 @@ class _Download:
         self._done = 0
         self._told = 0
 
-    def chunks(self) -> Iterator[memoryview]:
+    def chunks(self) -> Generator[memoryview]:
         """All of the blob, over as many requests as it takes."""
         attempt, mark = 1, 0
         try:

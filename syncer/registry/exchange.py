@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import httpx
 
-import syncer
 from syncer import errors, events
 from syncer.registry import answers, limits
 from syncer.registry.auth import parse_challenges
@@ -25,7 +24,7 @@ from syncer.registry.shared import Shared
 from syncer.registry.transport import WITH_BODY, Body
 
 # What comes encoded has neither the size nor the digest it should have.
-_ALWAYS = (("User-Agent", f"syncer/{syncer.__version__}"), ("Accept-Encoding", "identity"))
+_ALWAYS = (("User-Agent", "syncer"), ("Accept-Encoding", "identity"))
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 # A caller asks the authorizer at most twice for one request.
@@ -249,7 +248,8 @@ class Exchange:
         except errors.SyncerError as error:
             if own:
                 self._done(ask.method, 0, began)
-                if isinstance(error, errors.RegistryError) and error is not _source_error(ask):
+                theirs = isinstance(error, errors.RegistryError) and error is not _source_error(ask)
+                if theirs and not self.stop.is_set():  # a stop breaks connections off itself
                     self._failed(str(error))
             raise
         finally:

@@ -86,7 +86,7 @@ class Grants:
     def refuse(self, scopes: tuple[str, ...], grant: Grant, renew: float) -> None:
         """Marks `grant` as refused, and not to be asked for again before `renew`."""
         with self._lock:
-            if self._kept.get(frozenset(scopes)) is grant and not grant.refused:
+            if self._kept.get(frozenset(scopes)) is grant:
                 refused = dataclasses.replace(grant, refused=True, renew=renew)
                 self._kept[frozenset(scopes)] = refused
 

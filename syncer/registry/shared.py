@@ -13,8 +13,11 @@ from syncer.registry.connection import Dialer, Origin
 from syncer.registry.transport import Transport
 from syncer.store import TagDelete
 
+# Blobs up to this size are requests like any other: read whole, no bulk transfer.
+SMALL_BLOB = 1024 * 1024
 # docker.io is the name; the registry lives elsewhere.
-_DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
+DOCKER_HUB = "registry-1.docker.io"
+_HUB_NAMES = frozenset({"docker.io", "index.docker.io"})
 
 
 class Style(Enum):
@@ -32,7 +35,7 @@ class Learned:
     Attributes:
         catalog: Whether it lists its repositories, as far as known.
         page_size: Whether it takes `n`.
-        style: How it wants large uploads.
+        styles: How it wants uploads, of small blobs (True) and of larger ones (False).
         tag_delete: What deleting takes there.
         referrers: Whether a repository is served by the referrers API.
         deletes: Repositories in which deleting by digest has been proven to work.
@@ -42,7 +45,9 @@ class Learned:
 
     catalog: bool = True
     page_size: bool = True
-    style: Style = Style.PUT
+    styles: dict[bool, Style] = field(
+        default_factory=lambda: dict.fromkeys((True, False), Style.PUT)
+    )
     tag_delete: TagDelete = TagDelete.UNKNOWN
     referrers: dict[str, bool] = field(default_factory=dict)
     deletes: set[str] = field(default_factory=set)
@@ -60,7 +65,8 @@ class Shared:
         gate: Its permits.
         circuit: Whether it is worth asking.
         transport: Its connections.
-        authorizer: Who we are there.
+        source: Who we are there, if it asks.
+        authorizer: What we show for it.
         learned: What has been found out about it.
     """
 
@@ -79,6 +85,7 @@ class Shared:
         self.gate = gate
         self.circuit = circuit
         self.transport = transport
+        self.source = source
         self.authorizer = auth.Authorizer(name, url, source, transport.handle_request)
         self.learned = Learned()
 
@@ -149,5 +156,5 @@ def _base(text: str) -> httpx.URL:
         raise errors.UsageError(
             f"{text!r} is no registry URL: write https://HOST[:PORT], credentials elsewhere"
         )
-    host = _DOCKER_HUB.get(url.host, url.host)
+    host = DOCKER_HUB if url.host in _HUB_NAMES else url.host
     return url.copy_with(host=host, path=url.path.rstrip("/") or "/", fragment=None)

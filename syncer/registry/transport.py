@@ -11,7 +11,8 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import httpx
 
@@ -44,6 +45,7 @@ class Transport(httpx.BaseTransport):
         self._lock = threading.Lock()
         self._idle: dict[Origin, deque[Connection]] = {}
         self._live: set[Connection] = set()
+        self._aborts = 0
         self._buffers: deque[memoryview] = deque(maxlen=idle)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -55,12 +57,13 @@ class Transport(httpx.BaseTransport):
             ProtocolError: The answer is not HTTP/1.1.
         """
         origin = Origin.of(request.url)
+        aborts = self._aborts
         try:
             if kept := self._kept(origin):
                 try:
                     return self._exchange(kept, request)
                 except ConnectionError:
-                    if not _replayable(request):
+                    if not _replayable(request) or self._aborts != aborts:
                         raise
             return self._exchange(self._dial(origin), request)
         except (OSError, UnicodeError, errors.ProtocolError) as error:
@@ -69,6 +72,7 @@ class Transport(httpx.BaseTransport):
     def abort(self) -> None:
         """Ends every request under way at once, as failed. Later ones open new connections."""
         with self._lock:
+            self._aborts += 1
             live = list(self._live)
         for connection in live:
             connection.shutdown()
@@ -158,9 +162,10 @@ class Transport(httpx.BaseTransport):
 
     def _exchange(self, connection: Connection, request: httpx.Request) -> httpx.Response:
         method = request.method
+        sent = cast(Iterable[bytes], request.stream)
         length = int(request.headers.get("content-length", 0)) if method in WITH_BODY else 0
         try:
-            head = connection.exchange(method, _head(connection, request), length, request.stream)
+            head = connection.exchange(method, _head(connection, request), length, sent)
         except BaseException:
             self.drop(connection)
             raise

@@ -16,10 +16,9 @@ import httpx
 
 from syncer import errors, events, log, manifest
 from syncer.manifest import Descriptor
-from syncer.registry.download import SMALL_BLOB
 from syncer.registry.exchange import Answer, Ask, Exchange
 from syncer.registry.outgoing import Outgoing, Parts, Supply
-from syncer.registry.shared import Style
+from syncer.registry.shared import SMALL_BLOB, Style
 from syncer.store import OpenBlob
 
 # Below what gateways in front of registries were seen to take (ACR names a limit near 20 MB).
@@ -199,7 +198,7 @@ class _Upload:
             raise errors.DigestMismatchError(
                 f"{self._exchange.name} stored blob {self._digest} as {stored}"
             )
-        if isinstance(body, bytes):
+        if isinstance(body, bytes) and body:
             self._sent(len(body))
 
     def _ask(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncer.retention import wording
@@ -10,7 +11,7 @@ from syncer.retention.closure import Graph
 from syncer.retention.decision import Decision, bars, roots
 from syncer.retention.keeps import Hold, end, reasons
 from syncer.retention.policy import RetentionPolicy
-from syncer.retention.snapshot import Snapshot
+from syncer.retention.snapshot import Snapshot, possible
 
 
 def unreachable(
@@ -44,39 +45,27 @@ def untagged(policy: RetentionPolicy, snapshot: Snapshot, now: datetime) -> tupl
     graph = Graph(snapshot.manifests)
     tagged = graph.reach(roots(policy, snapshot, (fact.digest for fact in snapshot.tags)))
     loose = graph.parents_first(set(snapshot.manifests) - tagged)
-    held = {digest: _held(policy, snapshot, digest, grace, now) for digest in loose}
-    reached = graph.reach(digest for digest, holds in held.items() if holds)
-    if not graph.is_read(tagged | reached):
+    decisions = [_untagged(policy, snapshot, digest, grace, now) for digest in loose]
+    held = graph.reach(each.digest for each in decisions if each.keep)
+    if not graph.is_read(tagged | held):
         return ()
+    part = "part of an untagged one that stays"
     return tuple(
-        _decision(snapshot, digest, held[digest], grace, now, is_part=digest in reached)
-        for digest in loose
+        each
+        if each.keep or each.digest not in held
+        else replace(each, keep=True, reason=part, due=None)
+        for each in decisions
     )
 
 
-def _held(
+def _untagged(
     policy: RetentionPolicy, snapshot: Snapshot, digest: str, grace: timedelta, now: datetime
-) -> list[Hold]:
-    since = snapshot.manifests[digest].untagged_since
+) -> Decision:
+    since = max(possible([snapshot.manifests[digest].untagged_since]), default=None)
     held = bars(policy, snapshot, digest, since, now)
     if since is not None and now - since < grace:
         held.append(Hold(f"untagged for less than {wording.duration(grace)}", since + grace))
-    return held
-
-
-def _decision(
-    snapshot: Snapshot,
-    digest: str,
-    held: list[Hold],
-    grace: timedelta,
-    now: datetime,
-    *,
-    is_part: bool,
-) -> Decision:
-    since = snapshot.manifests[digest].untagged_since
     if held:
         return Decision("", digest, True, "untagged", reasons(held), since, end(held))
-    if is_part:
-        return Decision("", digest, True, "untagged", "part of an untagged one that stays", since)
     reason = f"untagged for {wording.duration(grace)}"
     return Decision("", digest, False, "untagged", reason, since, now)

@@ -12,7 +12,7 @@ from syncer.rules.values import Credential, FilePath, User, Variable, parse_path
 
 
 def _docker_file(value: object, info: ValidationInfo) -> Path | None:
-    return None if value == "default" else parse_path(value, info)
+    return None if value in (None, "default") else parse_path(value, info)
 
 
 class Anonymous(Table):
@@ -52,7 +52,7 @@ class SystemdCredential(Table):
     """`{ credential = "NAME" }`: an `auth.json`; with `username` the bare password of that user."""
 
     credential: Credential
-    username: User | None = None
+    username: User = ""
 
 
 _KINDS: dict[str, type[Table]] = {

@@ -32,6 +32,7 @@ from syncer.rules.values import (
     Rename,
     RepositoryName,
     RepositoryPattern,
+    Schema,
     Some,
     StateUrl,
     TagPattern,
@@ -130,6 +131,7 @@ class ReplicateRule(Scheduled):
         max_overwrite_pct: Above so many percent of replaced tags a repository is refused.
         allow_empty: Whether matching nothing is fine.
         unsupported: What to do with content that cannot be copied.
+        referrers: Whether signatures and other referrers come along.
     """
 
     name: Name
@@ -145,6 +147,7 @@ class ReplicateRule(Scheduled):
     max_overwrite_pct: Percent = 30
     allow_empty: bool = False
     unsupported: Literal["skip", "fail"] = "skip"
+    referrers: bool = True
 
     @field_validator("rename")
     @classmethod
@@ -202,7 +205,7 @@ class Rules(Table):
         retention: The policies and their guards.
     """
 
-    version: Literal[1] = Field(alias="schema")
+    version: Schema = Field(alias="schema")
     timezone: Zone = ZoneInfo("UTC")
     state: State = State()
     daemon: Daemon = Daemon()

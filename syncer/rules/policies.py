@@ -39,13 +39,13 @@ class PolicyGuard(Table):
     max_delete: int = Field(_GUARD.max_delete, ge=0)
     max_delete_pct: Percent = _GUARD.max_delete_pct
     undo_window: Duration = _GUARD.undo_window
-    plan_ttl: Positive = _GUARD.plan_ttl
 
 
 class GuardRules(PolicyGuard):
-    """`[retention.guard]`: the limits of all policies, and the one that they share."""
+    """`[retention.guard]`: the limits of all policies, and those that cannot differ among them."""
 
     max_delete_run: int = Field(_GUARD.max_delete_run, ge=0)
+    plan_ttl: Positive = _GUARD.plan_ttl
 
 
 class KeepRules(Table):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from typing import Any
 
 Location = tuple[str | int, ...]
 
 
 def lines(text: str) -> dict[Location, int]:
-    """The line of every key, table and array element of `text`, which must be valid TOML."""
+    """The line of every key, table and array element of `text`, which must be valid TOML.
+
+    Nothing, when this parser does not know what tomllib took: no line is better than a wrong one.
+    """
     import tree_sitter  # noqa: PLC0415 - a file without errors needs no positions
     import tree_sitter_toml  # noqa: PLC0415
 
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_toml.language()))
+    root = parser.parse(text.encode()).root_node
     walk = _Walk()
-    for node in parser.parse(text.encode()).root_node.children:
+    for node in () if root.has_error else root.children:
         walk.statement(node)
     return walk.lines
 
@@ -37,18 +42,18 @@ class _Walk:
         if node.type == "pair":
             self._pair(node, ())
         elif node.type in ("table", "table_array_element"):
-            keys = _keys(node)
-            place = self._place((), keys[:-1]) + keys[-1:]
+            *parents, last = _keys(node)
+            place = (*self._place(parents), last)
             if node.type == "table_array_element":
-                self._sizes[place] = self._sizes.get(place, 0) + 1
-            place = self._place(place[:-1], place[-1:])
+                place = (*place, self._sizes.get(place, 0))
+                self._sizes[place[:-1]] = self._sizes.get(place[:-1], 0) + 1
             self._note(place, node)
-            for child in node.children:
-                if child.type == "pair":
-                    self._pair(child, place)
+            for pair in _parts(node)[1:]:
+                self._pair(pair, place)
 
-    def _place(self, location: Location, keys: Location) -> Location:
+    def _place(self, keys: Iterable[str]) -> Location:
         """Where a header's keys lead: in an array of tables to its last table."""
+        location: Location = ()
         for key in keys:
             location += (key,)
             if location in self._sizes:
@@ -62,17 +67,21 @@ class _Walk:
     def _pair(self, node: Any, place: Location) -> None:
         location = place + _keys(node)
         self._note(location, node)
-        self._value(node.children[-1], location)
+        self._value(_parts(node)[-1], location)
 
     def _value(self, node: Any, location: Location) -> None:
         if node.type == "inline_table":
-            for pair in (child for child in node.children if child.type == "pair"):
+            for pair in _parts(node):
                 self._pair(pair, location)
         elif node.type == "array":
-            values = [child for child in node.named_children if child.type != "comment"]
-            for index, child in enumerate(values):
+            for index, child in enumerate(_parts(node)):
                 self._note((*location, index), child)
                 self._value(child, (*location, index))
+
+
+def _parts(node: Any) -> list[Any]:
+    """What a node consists of, without brackets and the comments that stand between."""
+    return [child for child in node.named_children if child.type != "comment"]
 
 
 def _keys(node: Any) -> tuple[str, ...]:

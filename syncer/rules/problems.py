@@ -20,16 +20,14 @@ _SENTENCES = {
     "int_type": "must be a whole number without quotes",
     "bool_type": "must be true or false",
     "tuple_type": "must be an array, such as ['...']",
-    "mapping_type": "must be a table",
+    "dict_type": "must be a table",
     "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
-    "too_short": "must not be empty",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
     "value_error": "{error}",
     "union_tag_not_found": "must be 'anonymous' or a table with docker_config, password_file,"
-    " password_env or credential in it",
+    " password_env or credential in it; a password itself never stands here",
 }
 # What people write who know another program, or look for what is not there on purpose.
 _HINTS = {
@@ -37,7 +35,8 @@ _HINTS = {
     " credential",
     "insecure_skip_verify": "; certificates are always checked: name the CA in ca_file, or use"
     " http:// for a registry without TLS",
-    "max_delete_run": "; it counts all policies together and belongs into [retention.guard]",
+    "max_delete_run": "; it is for all policies together and stands in [retention.guard]",
+    "plan_ttl": "; it is for all policies together and stands in [retention.guard]",
 }
 
 

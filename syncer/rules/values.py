@@ -26,6 +26,8 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?|[0-9a-f.]*:[0-9a-f:.]*")
 _LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
 _CREDENTIAL = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.@:-]{1,255}")  # systemd.exec(5)
+# docker.io is the name; the registry lives elsewhere.
+_DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 _PORTS = {"https": 443, "http": 80}
 
 _PATTERN = "a pattern in quotes, such as 'prod*'"
@@ -62,7 +64,13 @@ def string(value: object, what: str) -> str:
     """
     if isinstance(value, str):
         return value
-    raise ValueError(f"must be {what}")  # noqa: TRY004 - pydantic collects ValueErrors
+    raise ValueError(f"must be {what}")
+
+
+def _schema(number: int) -> int:
+    if number != 1:
+        raise ValueError("must be 1, the only meaning of a rules file that this syncer knows")
+    return number
 
 
 def _name(text: str) -> str:
@@ -127,6 +135,12 @@ def _span(value: object) -> int | timedelta:
     raise ValueError("must be a number of periods, such as 7, or a duration, such as '14d'")
 
 
+def _some(values: tuple[T, ...]) -> tuple[T, ...]:
+    if not values:
+        raise ValueError("must not be empty")
+    return values
+
+
 def _count(value: int) -> int:
     if value < 1:
         raise ValueError("must be at least 1; leave it out to keep nothing by it")
@@ -154,7 +168,8 @@ def _split(text: str, schemes: tuple[str, ...], example: str) -> SplitResult:
 
 def _origin(url: SplitResult) -> str:
     """Scheme, host and port in the one spelling that two URLs of the same place share."""
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    name = _DOCKER_HUB.get(url.hostname or "", url.hostname or "")
+    host = f"[{name}]" if ":" in name else name
     port = "" if url.port in (None, _PORTS[url.scheme]) else f":{url.port}"
     return f"{url.scheme}://{host}{port}"
 
@@ -255,8 +270,9 @@ def parse_address(text: str) -> Address:
 
 # TOML knows arrays only; strict mode would refuse them for a tuple.
 Array = Annotated[tuple[T, ...], Field(strict=False)]
-Some = Annotated[tuple[T, ...], Field(strict=False, min_length=1)]
+Some = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_some)]
 
+Schema = Annotated[int, AfterValidator(_schema)]
 Name = Annotated[str, AfterValidator(_name)]
 RepositoryName = Annotated[str, AfterValidator(_repository)]
 RepositoryPattern = Annotated[patterns.Pattern, parsed(_repository_pattern, _PATTERN)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from syncer import apply, copy, errors, replicate, work
@@ -34,7 +35,8 @@ def sync(
             targets=max(len(rule.target) for rule in rules),
         )
         replicator = apply.Replicator(graph, copier, run.memory, run.observer)
-        _replicate(run, graph, rules, replicator, only)
+        with contextlib.closing(copier):
+            _replicate(run, graph, rules, replicator, only)
     _note_rules(run, rules, narrowed=only is not None)
     return run.report
 

@@ -77,6 +77,9 @@ def _back_up(path: Path, stored: str) -> Path:
     partial = path.with_name(f"{backup.name}.partial")
     partial.unlink(missing_ok=True)
     partial.touch(mode=0o600)
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
-        source.backup(target)
-    return partial.replace(backup)
+    try:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(partial)) as target:
+            source.backup(target)
+        return partial.replace(backup)
+    finally:  # on a full disk the half of a copy is the last thing to keep
+        partial.unlink(missing_ok=True)

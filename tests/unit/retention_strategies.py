@@ -6,9 +6,12 @@ subjects carry human tags and `sha256-*` tags name digests that are there.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import settings
@@ -20,11 +23,11 @@ from syncer.retention import Guard, Keep, Node, Pin, RetentionPolicy, Rule, Snap
 quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
-DIGESTS = [f"sha256:{number:064x}" for number in range(9)]
+DIGESTS = [f"sha256:{number:064x}" for number in range(7)]
 NAMES = [
     "latest",
     "stable",
-    *(f"v1.{minor}.{patch}" for minor in range(2) for patch in (0, 1, 2, 10)),
+    *(f"v1.{minor}.{patch}" for minor in range(2) for patch in (0, 2, 10)),
     "v1.2.0-rc.1",
     "pr-1-a",
     "pr-1-b",
@@ -34,10 +37,13 @@ FOLLOWERS = [
     f"sha256-{digest[7:]}{suffix}" for digest in DIGESTS for suffix in ("", ".sig", ".att")
 ]
 LIES = [datetime(1970, 1, 1, tzinfo=UTC), datetime(1980, 1, 1, 0, 0, 1, tzinfo=UTC)]
-PAST = [NOW - timedelta(hours=hours) for hours in (0, 1, 23, 24, 25, 40, 71, 72, 170, 700, 4000)]
+PAST = [
+    NOW - timedelta(hours=hours) for hours in (0, 23, 24, 25, 72, 170, 700, 800, 900, 2000, 4000)
+]
 FUTURE = [NOW + timedelta(minutes=1), NOW + timedelta(days=40)]
 ZONES = [ZoneInfo(name) for name in ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Pacific/Apia")]
-SPANS = [timedelta(hours=24), timedelta(days=3), timedelta(days=30)]
+BOTH = frozenset({"dr", "eu"})
+SPANS = [timedelta(hours=24), timedelta(days=3), timedelta(days=10)]
 
 # What the patterns below match, said without them.
 CLAIMS: dict[str, Callable[[str], re.Match[str] | None]] = {
@@ -49,90 +55,98 @@ CLAIMS: dict[str, Callable[[str], re.Match[str] | None]] = {
     "semver:>=1.0 <1.1": re.compile(r"v1\.0\.\d+").fullmatch,
 }
 
-known = st.sampled_from(PAST)
-moments = st.one_of(known, known, st.none(), st.sampled_from([*LIES, *FUTURE]))
-
-
-def facts(digest: st.SearchStrategy[str]) -> st.SearchStrategy[TagFact]:
-    """Evidence about a tag whose name is filled in later."""
-    return st.builds(
-        TagFact,
-        tag=st.just(""),
-        digest=digest,
-        first_seen=st.one_of(known, moments),
-        pushed=moments,
-        pulled=moments,
-        source_order=st.one_of(st.none(), moments),
-        created=moments,
-    )
+MOMENTS = [*PAST * 3, *[None] * 12, *LIES, *FUTURE]
+moments = st.sampled_from(MOMENTS)
+# Drawn beforehand, since one choice among many is quicker than many choices: when a tag was first
+# seen, mostly known, and when it was pushed, pulled and ordered at its source.
+_random = Random(20260506)
+EVIDENCE = [
+    (_random.choice([*PAST * 4, None, *LIES, *FUTURE]), *_random.choices(MOMENTS, k=3))
+    for _ in range(300)
+]
+MIRRORED = [
+    {
+        digest: _random.choice([BOTH, BOTH, BOTH, frozenset({"dr"}), frozenset()])
+        for digest in DIGESTS
+    }
+    for _ in range(20)
+]
 
 
 @st.composite
 def snapshots(draw: st.DrawFn, *, walked: bool | None = None) -> Snapshot:
-    """A complete repository; `walked` fixes whether all its manifests were read."""
-    few = draw(st.sampled_from([DIGESTS, DIGESTS[:4]]))
-    named = draw(st.dictionaries(st.sampled_from(NAMES), facts(st.sampled_from(few)), max_size=12))
-    named |= draw(
-        st.dictionaries(st.sampled_from(FOLLOWERS), facts(st.sampled_from(DIGESTS)), max_size=4)
-    )
+    """A complete repository; `walked` makes sure that all its manifests were read."""
+    human = draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(DIGESTS[:5]), min_size=5))
+    names = st.sampled_from([*sorted(names_of(human.values())), *FOLLOWERS[::4]])
+    followers = draw(st.dictionaries(names, st.sampled_from(DIGESTS[5:]), max_size=3))
     manifests = draw(graphs())
-    walk = draw(st.sampled_from(["all", "all", "all", "some", "none"])) if walked is None else "all"
-    if walk == "some":
-        manifests = {digest: manifests[digest] for digest in draw(st.sets(st.sampled_from(DIGESTS)))}
-    registries = st.frozensets(st.sampled_from(["dr", "eu"]))
+    read = "all" if walked else draw(st.sampled_from(["all", "all", "all", "some", "none"]))
+    if read != "all":
+        some = draw(st.sets(st.sampled_from(DIGESTS))) if read == "some" else ()
+        manifests = {digest: manifests[digest] for digest in some}
     return Snapshot(
         "prod/app",
         tuple(
-            TagFact(**{**vars(fact), "tag": name}) for name, fact in named.items()
+            TagFact(tag, digest, *draw(st.sampled_from(EVIDENCE)))
+            for tag, digest in (human | followers).items()
         ),
         complete=True,
-        manifests={} if walk == "none" else manifests,
-        mirrored=draw(st.dictionaries(st.sampled_from(DIGESTS), registries)),
-        pulls_known=draw(st.booleans()),
+        manifests=manifests,
+        mirrored=draw(st.sampled_from(MIRRORED)),
+        pulls_known=draw(st.sampled_from([True, True, False])),
         roots=draw(st.frozensets(st.sampled_from(DIGESTS), max_size=1)),
     )
 
 
 @st.composite
 def graphs(draw: st.DrawFn) -> dict[str, Node]:
-    """Every digest with its children among earlier ones (a digest cannot hold itself) and subject."""
+    """Every digest with its children among earlier ones (no digest holds itself) and its subject."""
     nodes = {}
     for number, digest in enumerate(DIGESTS):
-        earlier = st.sampled_from(DIGESTS[:number]) if number else st.nothing()
-        children = draw(st.lists(earlier, max_size=2, unique=True)) if number else []
-        subject = draw(st.one_of(st.just(""), st.just(""), st.sampled_from(DIGESTS)))
-        nodes[digest] = Node(tuple(children), subject, untagged_since=draw(moments))
+        children = draw(st.sampled_from(FAMILIES[number]))
+        subject = draw(st.sampled_from([*[""] * 14, *DIGESTS]))
+        nodes[digest] = Node(children, subject, untagged_since=draw(moments))
     return nodes
 
 
-counts = st.one_of(st.none(), st.none(), st.integers(1, 3))
-spans = st.one_of(st.none(), st.none(), st.sampled_from(SPANS))
+# Mostly nothing or one child, so that some of what is there is held by nobody.
+FAMILIES: list[list[tuple[str, ...]]] = [
+    [
+        *[()] * 8,
+        *itertools.combinations(DIGESTS[:number], 1),
+        *itertools.combinations(DIGESTS[: min(number, 3)], 2),
+    ]
+    for number in range(len(DIGESTS))
+]
+KEEPS = [name for name in vars(Keep(last=1)) if name != "oldest"]
+
+
+@st.composite
+def values(draw: st.DrawFn, name: str) -> int | timedelta:
+    """A value for one part of a keep."""
+    if name.endswith("within") or (name != "last" and draw(st.booleans())):
+        return draw(st.sampled_from(SPANS))
+    return draw(st.sampled_from([1, 1, 2, 3]))
+
+
+def some_keeps(count: int) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(KEEPS), min_size=count, max_size=count, unique=True)
 
 
 @st.composite
 def keeps(draw: st.DrawFn) -> Keep:
-    given = {
-        "last": draw(counts),
-        "within": draw(spans),
-        "pulled_within": draw(st.one_of(st.none(), spans)),
-        "hourly": draw(st.one_of(st.none(), counts, spans)),
-        "daily": draw(st.one_of(counts, spans)),
-        "weekly": draw(st.one_of(st.none(), counts, spans)),
-        "monthly": draw(counts),
-        "yearly": draw(counts),
-    }
-    if not any(given.values()):
-        given["last"] = 1
-    counted = any(isinstance(given[key], int) for key in given if key.endswith("ly"))
+    names = draw(st.sampled_from([1, 1, 2]).flatmap(some_keeps))
+    given: dict[str, Any] = {name: draw(values(name)) for name in names}
+    counted = any(isinstance(given[name], int) for name in names if name.endswith("ly"))
     return Keep(**given, oldest=counted and draw(st.booleans()))
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> Rule:
-    pattern = patterns.parse(draw(st.sampled_from(list(CLAIMS))))
-    names = sorted(pattern.group_names & {"line", "pr"})
-    group = tuple(names) if draw(st.booleans()) else ()
-    return Rule("", pattern, draw(keeps()), group, draw(st.sampled_from(["age", "semver"])))
+def rules(draw: st.DrawFn, name: str, text: str) -> Rule:
+    """A rule that claims by `text`."""
+    pattern = patterns.parse(text)
+    group = tuple(sorted(pattern.group_names & {"line", "pr"})) if draw(st.booleans()) else ()
+    return Rule(name, pattern, draw(keeps()), group, draw(st.sampled_from(["age", "semver"])))
 
 
 pins = st.builds(
@@ -149,10 +163,9 @@ pins = st.builds(
 @st.composite
 def policies(draw: st.DrawFn, *, bare: bool = False) -> RetentionPolicy:
     """A policy; a `bare` one has nothing but rules: no protect, pins or outer guards."""
-    drawn = [
-        Rule(f"rule{number}", rule.tags, rule.keep, rule.group, rule.sort)
-        for number, rule in enumerate(draw(st.lists(rules(), min_size=1, max_size=3)))
-    ]
+    claims = draw(st.lists(st.sampled_from(list(CLAIMS)), max_size=2))
+    texts = [*claims, *draw(st.sampled_from([("*",), ("*",), ("v*",)]))]
+    drawn = [draw(rules(f"rule{number}", text)) for number, text in enumerate(texts)]
     zone = draw(st.sampled_from(ZONES))
     if bare:
         guard = Guard(min_age=timedelta(0))
@@ -160,12 +173,14 @@ def policies(draw: st.DrawFn, *, bare: bool = False) -> RetentionPolicy:
     return RetentionPolicy(
         "policy",
         tuple(drawn),
-        protect=tuple(map(patterns.parse, draw(st.lists(st.sampled_from(NAMES), max_size=2)))),
-        pins=tuple(draw(st.lists(pins, max_size=2))),
-        untagged_grace=draw(spans),
-        guard=Guard(min_age=draw(st.sampled_from([timedelta(0), timedelta(hours=24)]))),
+        protect=tuple(map(patterns.parse, draw(st.lists(st.sampled_from(NAMES), max_size=1)))),
+        pins=tuple(draw(st.one_of(st.just([]), st.just([]), st.lists(pins, max_size=2)))),
+        untagged_grace=draw(st.sampled_from([None, *SPANS])),
+        guard=Guard(
+            min_age=draw(st.sampled_from([timedelta(0), timedelta(0), timedelta(hours=24)]))
+        ),
         timezone=zone,
-        require_mirrored=draw(st.sampled_from([(), (), ("dr",), ("dr", "eu")])),
+        require_mirrored=draw(st.sampled_from([(), (), (), ("dr",), ("dr", "eu")])),
     )
 
 
@@ -209,7 +224,9 @@ def reach(manifests: Mapping[str, Node], roots: Iterable[str]) -> set[str]:
     """What must stay with `roots`, by asking every manifest again until nothing is added."""
     reached = set(roots)
     while True:
-        children = {child for each in reached & set(manifests) for child in manifests[each].children}
+        children = {
+            child for each in reached & set(manifests) for child in manifests[each].children
+        }
         referrers = {digest for digest, node in manifests.items() if node.subject in reached}
         if children | referrers <= reached:
             return reached
@@ -218,9 +235,7 @@ def reach(manifests: Mapping[str, Node], roots: Iterable[str]) -> set[str]:
 
 def names_of(digests: Iterable[str]) -> set[str]:
     """The tags that are named after one of `digests`."""
-    return {
-        f"sha256-{digest[7:]}{suffix}" for digest in digests for suffix in ("", ".sig", ".att")
-    }
+    return {f"sha256-{digest[7:]}{suffix}" for digest in digests for suffix in ("", ".sig", ".att")}
 
 
 def without(snapshot: Snapshot, tags: Iterable[str]) -> Snapshot:

@@ -27,7 +27,7 @@ def memories(draw: st.DrawFn) -> tags.Seen:
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
-@given(memories(), LISTINGS, complete=st.booleans())
+@given(memory=memories(), listing=LISTINGS, complete=st.booleans())
 def test_a_listing_writes_what_is_news_and_nothing_else(
     memory: tags.Seen, listing: dict[str, str], *, complete: bool
 ) -> None:

@@ -1,0 +1,122 @@
+"""What the daemon knows of itself now: the status page, the metrics and STATUS are made of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from syncer import events
+from syncer.rules import PolicyRules, ReplicateRule, Rules
+
+_ENDED = frozenset({"done", "failed", "skipped", "held", "interrupted"})
+
+
+@dataclass
+class Current:
+    """A run under way. An observer that counts how far it is.
+
+    Attributes:
+        rule: The rule or policy.
+        since: When it began.
+        stop: Set to end it at the next blob boundary.
+        planned, ended: Steps known, and those of them that have ended.
+        written: Bytes sent.
+    """
+
+    rule: str
+    since: datetime
+    stop: threading.Event = field(default_factory=threading.Event)
+    planned: int = 0
+    ended: int = 0
+    written: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __call__(self, event: events.Event) -> None:
+        """Counts one event."""
+        with self._lock:
+            match event:
+                case events.StepsPlanned():
+                    self.planned += event.steps
+                case events.StepDone(outcome=outcome) if outcome in _ENDED:
+                    self.ended += 1
+                case events.BytesMoved(direction="written"):
+                    self.written += event.count
+
+
+class Live:
+    """The rules in force and the runs under way.
+
+    Attributes:
+        rules: The rules in force.
+        loaded: Since when they are.
+        problem: Why the file as it stands now is not in force; empty when it is.
+        stopping: Whether the daemon ends: nothing new begins.
+        now: The clock.
+    """
+
+    def __init__(self, rules: Rules, now: Callable[[], datetime]) -> None:
+        self.rules = rules
+        self.loaded = self.started = now()
+        self.problem = ""
+        self.stopping = False
+        self.now = now
+        self._lock = threading.Lock()
+        self._running: dict[str, Current] = {}
+
+    def adopt(self, rules: Rules) -> None:
+        """Puts other rules in force."""
+        self.rules, self.loaded, self.problem = rules, self.now(), ""
+
+    @property
+    def running(self) -> list[Current]:
+        """The runs under way, the oldest first."""
+        with self._lock:
+            return list(self._running.values())
+
+    def is_running(self, rule: str) -> bool:
+        """Whether a run of that rule is under way here."""
+        return rule in self._running
+
+    @contextmanager
+    def run(self, rule: str) -> Iterator[Current]:
+        """A run that is known as under way until the block ends."""
+        current = Current(rule, self.now())
+        with self._lock:
+            self._running[rule] = current
+            if self.stopping:
+                current.stop.set()
+        try:
+            yield current
+        finally:
+            with self._lock:
+                del self._running[rule]
+
+    def stop(self) -> None:
+        """Asks every run to end."""
+        with self._lock:
+            self.stopping = True
+            for current in self._running.values():
+                current.stop.set()
+
+    def status(self) -> str:
+        """One line for `systemctl status`."""
+        names = [current.rule for current in self.running]
+        doing = f"running {', '.join(names)}" if names else "idle"
+        if self.stopping:
+            doing = f"stopping: waiting for {', '.join(names)}" if names else "stopping"
+        if self.problem:
+            return f"{doing}; the rules file is wrong, the rules before it stay in force"
+        return doing
+
+
+def scheduled(rules: Rules) -> list[ReplicateRule | PolicyRules]:
+    """The rules and policies with a schedule."""
+    return [rule for rule in (*rules.replicate, *rules.policies) if rule.schedule]
+
+
+def registries(rule: ReplicateRule | PolicyRules) -> tuple[str, ...]:
+    """The names of the registries that the state keeps a record of this rule for."""
+    return rule.target if isinstance(rule, ReplicateRule) else (rule.registry,)

@@ -1,0 +1,45 @@
+"""`syncer prune`: shows and stores what the retention policies would drop, or drops it."""
+
+from __future__ import annotations
+
+import click
+
+from syncer.cli import console, summary, working
+from syncer.cli.command import Command, as_json
+from syncer.cli.session import Session
+
+
+@click.command(
+    "prune",
+    cls=Command,
+    exits=(3, 5, 75, 78),
+    words={0: "the plan is stored or, with --apply, carried out"},
+)
+@click.argument("policies", nargs=-1, metavar="[POLICY]...")
+@click.option("--apply", is_flag=True, help="Carry the plan out.")
+@as_json
+@click.pass_obj
+def command(session: Session, policies: tuple[str, ...], *, apply: bool, as_json: bool) -> int:
+    """Show what the retention policies drop now, and why, and store it as a plan.
+
+    With --apply the plan is carried out: each repository is looked at again under a lease, and
+    what goes is kept for an undo. All policies when no POLICY is named.
+    """
+    from syncer import run
+    from syncer.cli import verdicts
+
+    rules = session.rules()
+    with working.on(session, rules) as work:
+        pruned = run.prune(work.environment, policies, apply=apply)
+    report = pruned.report
+    if as_json:
+        console.emit(report.as_dict() | verdicts.as_dict(pruned))
+        return report.exit_code
+    verdicts.show(pruned)
+    command_line = " ".join(("syncer prune --apply", *policies))
+    if apply:
+        summary.show(report, work.tally.done, command_line)
+        return report.exit_code
+    verdicts.conclude(pruned, command_line)
+    summary.problems(report.errors, report.errors_left_out)
+    return report.exit_code
