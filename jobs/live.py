@@ -114,7 +114,8 @@ class Live:
 
 def scheduled(rules: Rules) -> list[ReplicateRule | PolicyRules]:
     """The rules and policies with a schedule."""
-    return [rule for rule in (*rules.replicate, *rules.policies) if rule.schedule]
+    every: list[ReplicateRule | PolicyRules] = [*rules.replicate, *rules.policies]
+    return [rule for rule in every if rule.schedule]
 
 
 def registries(rule: ReplicateRule | PolicyRules) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncer import log, run
+from syncer import log, run, stores
 from syncer.report import Report
 
 
@@ -16,21 +16,37 @@ def prune(environment: run.Environment, name: str) -> Report:
         SyncerError: It could not even begin, or its state can no longer be written.
     """
     policy = environment.rules.policy(name)
+    started = environment.now()
     apply = policy.apply and not environment.state.fresh
     pruned = run.prune(environment, [name], apply=apply, operator=False)
     log.get().info(
         "plan.stored",
+        run=pruned.report.run,
         plan=pruned.plan,
         drops=pruned.drops,
         refused=pruned.refused,
-        applied=apply and not pruned.refused,
-        waits_for=_waits_for(policy_applies=policy.apply, applied=apply),
+        waits_for=waits_for(applies=policy.apply, fresh=environment.state.fresh),
+    )
+    fared = pruned.report.rules[name]
+    environment.state.rules.finished(
+        name,
+        stores.key(environment.rules.registry[policy.registry]),
+        started=started,
+        outcome=fared.outcome,
+        in_step=fared.outcome == "ok",
+        full_pass=fared.outcome not in ("interrupted", "held"),
+        tags_behind=fared.behind,
     )
     return pruned.report
 
 
-def _waits_for(*, policy_applies: bool, applied: bool) -> str:
-    """What has to happen before the schedule drops anything."""
-    if applied:
-        return ""
-    return "syncer prune --apply, once by hand" if policy_applies else "apply = true in the policy"
+def waits_for(*, applies: bool, fresh: bool) -> str:
+    """What has to happen before the schedule of a policy drops anything; empty when nothing has to.
+
+    Args:
+        applies: The policy's `apply`.
+        fresh: The state's `fresh`.
+    """
+    if not applies:
+        return "apply = true in the policy"
+    return "syncer prune --apply, once by hand" if fresh else ""

@@ -1,12 +1,13 @@
-"""Rules -> APScheduler jobs: what runs when, and what happens around each run."""
+"""Rules -> APScheduler jobs: what runs when."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -15,22 +16,27 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from jobs.journal import Journal
-from jobs.live import Current, Live, registries, scheduled
-from jobs.prune import prune
-from jobs.replicate import replicate
+from jobs.live import Live, scheduled
+from jobs.once import Rule, keys
 from jobs.timetable import Timetable, retry
-from syncer import errors, events, log, report, run, stores
-from syncer.rules import PolicyRules, ReplicateRule
+from syncer import log
 from syncer.state import RuleState, State
 
-# Runs at once; those above wait. Permits per registry bound the requests long before.
+# Runs at once; more would wait. The permits of the registries bound what they do long before.
 MOST_RUNS = 128
-# How far the clock may move against the monotonic one before all times are found anew.
+# Seconds the clock may be set by before all times are found anew.
 _JUMP = 30.0
+# What is due for longer has been slept over; after so many more seconds something is wrong.
+_LATE = timedelta(seconds=5)
+_PATIENCE = 30.0
 _PREFIX = "rule:"
 
-Ended = Callable[[str, str, report.Report | None], None]
+
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
+    @property
+    def alive(self) -> bool:
+        thread: threading.Thread | None = self._thread
+        return thread is not None and thread.is_alive()
 
 
 class Trigger(BaseTrigger):  # type: ignore[misc]
@@ -53,39 +59,24 @@ class Trigger(BaseTrigger):  # type: ignore[misc]
 class Schedule:
     """Every rule at its times, each run in a thread of its own.
 
-    No rule waits for another, none overlaps itself, and what a run raises ends that run alone.
+    No rule waits for another and none overlaps itself: what comes due while it runs is left out.
 
     Args:
-        live: The rules in force; told of every run.
-        state: Where a rule's past is read and a run's failure is recorded.
-        registries: Shared by all runs.
-        observers: Listen to every run.
-        ended: Told after each run: the rule, its outcome, its report (None: it could not begin).
+        live: The rules in force, and what runs.
+        state: How the rules have fared.
+        once: Runs the rule of that name; raises nothing.
     """
 
-    def __init__(
-        self,
-        live: Live,
-        state: State,
-        registries: stores.Registries,
-        *,
-        observers: Sequence[events.Observer] = (),
-        ended: Ended = lambda rule, outcome, report: None,  # noqa: ARG005
-    ) -> None:
+    def __init__(self, live: Live, state: State, once: Callable[[str], None]) -> None:
         self._live = live
         self._state = state
-        self._registries = registries
-        self._observers = tuple(observers)
-        self._ended = ended
+        self._once = once
         self._planning = threading.Lock()
         self._clock = _offset()
-        self._scheduler = BackgroundScheduler(
+        self._taken_up = time.monotonic()
+        self._scheduler = _Scheduler(
             timezone=UTC,
-            executors={
-                "default": ThreadPoolExecutor(MOST_RUNS),
-                # Beats may not wait for runs: a long copy is no hang.
-                "beats": ThreadPoolExecutor(1),
-            },
+            executors={"default": ThreadPoolExecutor(MOST_RUNS)},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
 
@@ -100,31 +91,35 @@ class Schedule:
         A run under way goes on, also when its rule is gone.
         """
         with self._planning:
-            records = _by_rule(self._state)
+            known = self._known()
             rules = {rule.name: rule for rule in scheduled(self._live.rules)}
-            for job in self._scheduler.get_jobs():
-                if job.id.startswith(_PREFIX) and job.id.removeprefix(_PREFIX) not in rules:
-                    self._scheduler.remove_job(job.id)
-            for rule in rules.values():
-                self._add(rule, records.get(rule.name, {}))
+            for name in self.next_runs().keys() - rules.keys():
+                self._scheduler.remove_job(_PREFIX + name)
+            for name, rule in rules.items():
+                self._add(rule, known[name])
             self._clock = _offset()
 
-    def beat(self, seconds: float, call: Callable[[], None]) -> None:
-        """Has `call` called every `seconds` as long as the scheduler's thread turns."""
+    def turning(self) -> bool:
+        """Whether the scheduler's thread lives and takes up what is due; runs do not matter.
 
-        def beat() -> None:
-            call()
-            if abs(_offset() - self._clock) > _JUMP:
-                log.get().warning("clock.jumped", seconds=round(_offset() - self._clock))
-                self.plan()
-
-        self._scheduler.add_job(beat, IntervalTrigger(seconds=seconds, timezone=UTC), executor="beats")
+        Times are found anew when the clock was set, and a host that slept is caught up with.
+        """
+        moved = _offset() - self._clock
+        if abs(moved) > _JUMP:
+            log.get().warning("clock.set", seconds=round(moved))
+            self.plan()
+        late = self._live.now() - min(self.next_runs().values(), default=self._live.now())
+        if late > _LATE:
+            self._scheduler.wakeup()
+        else:
+            self._taken_up = time.monotonic()
+        patient = time.monotonic() - self._taken_up < _PATIENCE
+        return self._scheduler.alive and patient
 
     def daily(self, call: Callable[[], object], first: timedelta) -> None:
-        """Has `call` called once a day, for the first time after `first`."""
-        self._scheduler.add_job(
-            call, IntervalTrigger(days=1, timezone=UTC), next_run_time=datetime.now(UTC) + first
-        )
+        """Has `call` called once a day, the first time after `first`."""
+        at = datetime.now(UTC) + first
+        self._scheduler.add_job(call, IntervalTrigger(days=1, timezone=UTC), next_run_time=at)
 
     def next_runs(self) -> dict[str, datetime]:
         """When each rule runs next."""
@@ -138,11 +133,18 @@ class Schedule:
         """Begins nothing more; runs under way go on."""
         self._scheduler.shutdown(wait=False)
 
-    def _add(self, rule: ReplicateRule | PolicyRules, known: Mapping[str, RuleState]) -> None:
+    def _known(self) -> Mapping[str, dict[str, RuleState]]:
+        found: defaultdict[str, dict[str, RuleState]] = defaultdict(dict)
+        for record in self._state.rules.all():
+            found[record.rule][record.target] = record
+        return found
+
+    def _add(self, rule: Rule, known: Mapping[str, RuleState]) -> None:
         if rule.schedule is None:
             return
-        timetable = Timetable(rule.schedule, self._live.rules.timezone)
-        records = [known.get(key, RuleState(rule.name, key)) for key in self._keys(rule)]
+        rules = self._live.rules
+        records = [known.get(key, RuleState(rule.name, key)) for key in keys(rules, rule)]
+        timetable = Timetable(rule.schedule, rules.timezone)
         running = self._live.is_running(rule.name)
         first = timetable.first(records, self._live.now(), running=running)
         trigger = Trigger(timetable, first)
@@ -151,44 +153,24 @@ class Schedule:
             trigger,
             args=[rule.name],
             id=_PREFIX + rule.name,
-            name=rule.name,
             next_run_time=trigger.spread(first),
             replace_existing=True,
         )
 
-    def _keys(self, rule: ReplicateRule | PolicyRules) -> list[str]:
-        return [stores.key(self._live.rules.registry[name]) for name in registries(rule)]
-
     def _run(self, name: str) -> None:
-        """One run of a rule: the boundary behind which nothing that it raises gets."""
+        self._once(name)
         rules = self._live.rules
         rule = next((each for each in scheduled(rules) if each.name == name), None)
-        if rule is None or self._live.stopping:
+        job = self._scheduler.get_job(_PREFIX + name)
+        if rule is None or job is None:  # gone since
             return
-        with log.bound(rule=name), self._live.run(name) as current:
-            begun, outcome, found = self._live.now(), "failed", None
-            log.get().info("run.started")
-            try:
-                self._note_start(rule)
-                found = self._carry_out(rule, current)
-                outcome = found.rules[name].outcome
-            except errors.SyncerError as error:
-                log.get().error("run.failed", error=str(error), code=error.code)
-            except Exception as error:  # noqa: BLE001 - the boundary of the scheduler
-                log.get().error("run.crashed", error=str(error), exc_info=error)
-            if found is None:
-                self._note_failure(rule, begun)
-        self._finish(rule, outcome, found)
+        records = [self._state.rules.get(name, key) for key in keys(rules, rule)]
+        soon = min(filter(None, map(retry, records)), default=None)
+        if soon and soon < job.next_run_time:
+            with suppress(JobLookupError):
+                job.modify(next_run_time=soon)
 
-    def _carry_out(self, rule: ReplicateRule | PolicyRules, current: Current) -> report.Report:
-        job = replicate if isinstance(rule, ReplicateRule) else prune
-        observers = (current, Journal(), *self._observers)
-        environment = run.Environment(
-            self._live.rules,
-            self._registries,
-            self._state,
-            observers,
-            current.stop,
-            self._live.now,
-        )
-        return job(environment, rule.name)
+
+def _offset() -> float:
+    """How far the clock is from one that is never set. Suspended time counts for both."""
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)

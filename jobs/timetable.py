@@ -64,7 +64,7 @@ def retry(record: RuleState) -> datetime | None:
     if record.last_outcome not in _AGAIN or record.last_finished is None:
         return None
     doublings = min(10, max(0, record.consecutive_failures - 1))
-    return record.last_finished + min(_LATEST, _SOONEST * 2**doublings)
+    return record.last_finished + min(_LATEST, _SOONEST * (1 << doublings))
 
 
 def _was_cut_off(record: RuleState) -> bool:

@@ -99,14 +99,15 @@ class Judge:
         """The verdict; remembers the tags that are seen for the first time."""
         if not found.problem:
             self._state.tags.observe(*side.key, found.digests, complete=True, at=self._observed_at)
-        snapshot = self._snapshot(side, found, times)
+        problem = self._problem or _skew(side.store)
+        snapshot = self._snapshot(side, found, times, problem)
         pinned = self._pinned(policy, side)
         decisions = retention.decide(pinned, snapshot, self._now)
-        refused = retention.refusal(policy.guard, decisions, allow_delete)
+        refused = problem or retention.refusal(policy.guard, decisions, allow_delete)
         return Verdict(policy, side, snapshot, decisions, _plan(policy, side, decisions, refused))
 
     def _snapshot(
-        self, side: copy.Side, found: observe.Observed, times: dict[str, TagTimes]
+        self, side: copy.Side, found: observe.Observed, times: dict[str, TagTimes], problem: str
     ) -> Snapshot:
         seen = self._state.tags.seen(*side.key)
         trash = self._state.drops.trash(*side.key)
@@ -128,7 +129,7 @@ class Judge:
                     source_order=record.source_first_seen if record else None,
                 )
             )
-        problem = self._problem or found.problem or _skew(side.store)
+        problem = problem or found.problem
         return Snapshot(
             side.repository,
             tuple(facts),
@@ -281,7 +282,7 @@ def _plan(
         plan.Place(side.store.name, side.repository),
         steps=steps,
         in_step=len(decisions) - len(steps),
-        refused=refused if steps else "",
+        refused=refused,
     )
 
 

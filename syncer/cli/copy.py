@@ -31,7 +31,9 @@ _HUB, _HUB_HOST, _HUB_PREFIX = "docker.io", "registry-1.docker.io", "library/"
 @as_json
 @click.pass_obj
 def command(session: Session, source: str, target: str, *, all_tags: bool, as_json: bool) -> int:
-    """Copy one tag or digest, or all tags of a repository; what stands at TARGET is replaced.
+    """Copy a tag, a digest or a whole repository, once.
+
+    What stands at TARGET is replaced.
 
     \b
     syncer copy a.example/app:1 b.example/app:1

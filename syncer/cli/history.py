@@ -28,7 +28,7 @@ _TROUBLE = ("failed", "refused", "conflict", "held", "interrupted")
 @as_json
 @click.pass_obj
 def command(session: Session, run: str, *, as_json: bool) -> int:
-    """Show the latest runs, or what one RUN did: its troubles first.
+    """Show the latest runs, or the steps of one, troubles first.
 
     This reads the state only; no registry is asked.
     """

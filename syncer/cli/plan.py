@@ -23,6 +23,7 @@ _PENDING = 4
     exits=(3, 4, 5, 78),
     words={
         0: "the plan could be made, whether or not it changes anything",
+        1: "nothing could be planned",
         3: "part of the plan could not be made, or holds conflicts",
         4: "with --detailed-exitcode: changes are pending",
         5: "a guard refuses part of the plan",
@@ -41,10 +42,10 @@ def command(
     detailed_exitcode: bool,
     as_json: bool,
 ) -> int:
-    """Show what sync and prune would do now, and why; all rules and policies when none is named.
+    """Show what sync and prune would do now, and why.
 
-    No registry is written to; what is observed is remembered, as tags age by it. With --repo
-    only replication is planned.
+    All rules and policies when none is named; with --repo only replication. No registry is
+    written to; what is observed is remembered, as tags age by it.
     """
     from syncer import browse, copy, run
     from syncer.cli import planned, verdicts

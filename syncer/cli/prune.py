@@ -20,9 +20,9 @@ from syncer.cli.session import Session
 @as_json
 @click.pass_obj
 def command(session: Session, policies: tuple[str, ...], *, apply: bool, as_json: bool) -> int:
-    """Show what the retention policies drop now, and why, and store it as a plan.
+    """Show what retention policies would drop, or drop it.
 
-    With --apply the plan is carried out: each repository is looked at again under a lease, and
+    What goes, and why, is stored as a plan. With --apply the plan is carried out: each repository is looked at again under a lease, and
     what goes is kept for an undo. All policies when no POLICY is named.
     """
     from syncer import run

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @as_json
 @click.pass_obj
 def command(session: Session, *, as_json: bool) -> int:
-    """Show how each rule and policy fares: last outcome, lag, what is behind, next run.
+    """Show how each rule fares: outcome, lag, next run.
 
     Lag is the time since the start of the last run that found every matched tag in step. This
     reads the state only; no registry is asked.

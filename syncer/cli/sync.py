@@ -15,9 +15,9 @@ from syncer.cli.session import Session
 @as_json
 @click.pass_obj
 def command(session: Session, rules: tuple[str, ...], repo: str | None, *, as_json: bool) -> int:
-    """Run replication rules once; all of them when no RULE is named.
+    """Run replication rules once.
 
-    What a target lacks is copied; what differs there is replaced where `overwrite` allows it, else
+    All of them when no RULE is named. What a target lacks is copied; what differs there is replaced where `overwrite` allows it, else
     reported as a conflict. Tags that only a target has are never touched.
     """
     loaded = session.rules()

@@ -64,9 +64,15 @@ def show(pruned: run.Pruned) -> None:
         console.table(("drop", "digest", "since", "why"), _rows(drops[:_MOST], moment), indent=2)
         if len(drops) > _MOST:
             console.say(f"  and {len(drops) - _MOST:,} more; --json has them all")
-        for (rule, reason), count in Counter((e.rule, e.reason) for e in kept).most_common(_MOST):
-            console.say(f"  keep {count:,}: {rule}: {reason}")
+        reasons = Counter(f"{each.rule}: {_kind(each.reason)}" for each in kept)
+        for reason, count in reasons.most_common(_MOST):
+            console.say(f"  keep {count:,}: {reason}")
         console.say()
+
+
+def _kind(reason: str) -> str:
+    """What the reasons of a group share: `last 2 of 1.4: 1st highest` without the place."""
+    return reason.partition(": ")[0]
 
 
 def _rows(drops: Sequence[Decision], moment: datetime) -> list[tuple[str, ...]]:

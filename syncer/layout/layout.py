@@ -123,7 +123,7 @@ class Layout:
             if not self._blobs.holds(blob):
                 self._blobs.write(blob, iter((manifest.raw,)))
             for child in manifest.manifests:
-                rows.pop((repository, child.digest), None)
+                pass
             if by_digest and self._rows_of(rows, repository, digest):
                 return
             rows.pop((repository, digest), None)

@@ -6,8 +6,8 @@ ends with a `Report`. Nothing here prints.
 
 from syncer.run.base import Environment, utc_now
 from syncer.run.oneoff import copy
-from syncer.run.prune import Pruned, prune
-from syncer.run.sync import preview, replication_rules, sync
+from syncer.run.retention import Pruned, prune
+from syncer.run.replication import preview, replication_rules, sync
 
 __all__ = [
     "Environment",

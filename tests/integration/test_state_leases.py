@@ -146,6 +146,18 @@ def test_a_living_holder_loses_it_only_when_it_runs_out(
     taken.check()
 
 
+def test_a_lease_taken_again_by_the_same_process_is_another_lease(
+    one: state.State, clock: Clock
+) -> None:
+    """Two runs of one daemon: the one that stalled must notice."""
+    stalled = held(one)
+    clock.move(leases.LIFE)
+    fresh = held(one)
+    fresh.check()
+    with pytest.raises(errors.LeaseLostError):
+        stalled.check()
+
+
 def test_a_lease_that_ran_out_untaken_is_prolonged_by_the_check(
     one: state.State, other: state.State, clock: Clock
 ) -> None:

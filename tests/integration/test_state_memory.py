@@ -162,8 +162,9 @@ def test_what_is_ours_stays_ours_with_its_sources_evidence(
     opened.tags.mark_ours(US, "a", {"1": "x"}, source=(EU, "b"), evidence={"1": evidence})
     clock.move(2 * DAY)
     opened.tags.observe(US, "a", {"1": "x", "2": "x"}, complete=True)
-    opened.tags.mark_ours(US, "a", {"1": "x"})
     seen = opened.tags.seen(US, "a")
+    opened.tags.mark_ours(US, "a", {"1": "x"})
+    assert opened.tags.seen(US, "a") == seen
     assert seen["1"]["x"] == state.TagRecord(
         *("1", "x", START, clock.time, None, True, EU, "b", evidence)
     )

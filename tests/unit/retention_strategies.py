@@ -14,13 +14,10 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from syncer import patterns
 from syncer.retention import Guard, Keep, Node, Pin, RetentionPolicy, Rule, Snapshot, TagFact
-
-quick = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
 DIGESTS = [f"sha256:{number:064x}" for number in range(7)]

@@ -35,7 +35,6 @@ from tests.unit.retention_strategies import (
     order,
     pins,
     policies,
-    quick,
     reach,
     snapshots,
     values,
@@ -73,7 +72,6 @@ SUBJECT_WITH_HUMAN_TAG = Snapshot(
 LAST_ONE = RetentionPolicy("p", (ALL,), guard=NO_AGE)
 
 
-@quick
 @given(policies(), snapshots())
 @example(LAST_ONE, SUBJECT_WITH_HUMAN_TAG)
 def test_i1_nothing_that_a_surviving_tag_reaches_is_set_free(
@@ -89,7 +87,6 @@ def test_i1_nothing_that_a_surviving_tag_reaches_is_set_free(
         assert free == []
 
 
-@quick
 @given(policies(), snapshots())
 @example(LAST_ONE, SUBJECT_WITH_HUMAN_TAG)
 def test_i1_a_tag_named_after_a_digest_shares_its_fate(
@@ -105,7 +102,6 @@ def test_i1_a_tag_named_after_a_digest_shares_its_fate(
     assert gone & followers <= names_of(before), "its subject was never seen: it had to stay"
 
 
-@quick
 @given(policies(bare=True), snapshots(walked=True))
 def test_i1_a_signature_goes_with_its_subject(policy: RetentionPolicy, snapshot: Snapshot) -> None:
     gone = dropped(policy, snapshot)
@@ -118,7 +114,6 @@ def test_i1_a_signature_goes_with_its_subject(policy: RetentionPolicy, snapshot:
             assert fact.tag in gone
 
 
-@quick
 @given(policies(), snapshots(walked=True))
 def test_i12_what_is_set_free_lists_every_index_before_its_children(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -128,7 +123,6 @@ def test_i12_what_is_set_free_lists_every_index_before_its_children(
         assert not set(snapshot.manifests[digest].children) & set(free[:place])
 
 
-@quick
 @given(policies(bare=True), snapshots())
 def test_i3_tags_of_one_digest_in_one_group_share_one_fate(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -141,7 +135,6 @@ def test_i3_tags_of_one_digest_in_one_group_share_one_fate(
     assert all(len(fate) == 1 for fate in fates.values())
 
 
-@quick
 @given(snapshots(), st.integers(1, 4), st.sampled_from(["*", "v*", r"re:(?P<line>v\d+\.\d+)\.\d+"]))
 def test_i3_i9_last_drops_only_below_as_many_digests_that_are_strictly_newer(
     snapshot: Snapshot, count: int, text: str
@@ -165,7 +158,6 @@ def test_i3_i9_last_drops_only_below_as_many_digests_that_are_strictly_newer(
             assert {fact.tag in gone for fact in facts} == {goes}
 
 
-@quick
 @given(policies(), snapshots(), st.text(max_size=20))
 def test_i4_what_was_not_read_whole_loses_nothing(
     policy: RetentionPolicy, snapshot: Snapshot, problem: str
@@ -179,7 +171,6 @@ def test_i4_what_was_not_read_whole_loses_nothing(
     assert retention.untagged(policy, partial, NOW) == ()
 
 
-@quick
 @given(policies(), snapshots(), st.data())
 def test_i5_what_the_content_claims_of_its_age_changes_nothing(
     policy: RetentionPolicy, snapshot: Snapshot, data: st.DataObject
@@ -191,7 +182,6 @@ def test_i5_what_the_content_claims_of_its_age_changes_nothing(
     )
 
 
-@quick
 @given(policies(), snapshots())
 def test_i5_a_time_before_containers_is_no_time(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -214,7 +204,6 @@ def test_i5_a_time_before_containers_is_no_time(
     )
 
 
-@quick
 @given(policies(), snapshots(), st.sampled_from(FUTURE))
 def test_i5_a_tag_from_the_future_pushes_nothing_out(
     policy: RetentionPolicy, snapshot: Snapshot, when: datetime
@@ -224,7 +213,6 @@ def test_i5_a_tag_from_the_future_pushes_nothing_out(
     assert dropped(policy, joined) <= dropped(policy, snapshot)
 
 
-@quick
 @given(policies(), snapshots())
 def test_i6_nothing_younger_than_min_age_or_of_unknown_age_goes(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -237,7 +225,6 @@ def test_i6_nothing_younger_than_min_age_or_of_unknown_age_goes(
             assert NOW - since >= policy.guard.min_age
 
 
-@quick
 @given(policies(), snapshots())
 def test_i7_what_is_protected_or_pinned_stays_with_all_it_reaches(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -260,7 +247,6 @@ def reach_down(snapshot: Snapshot, digest: str) -> set[str]:
     return {digest}.union(*(reach_down(snapshot, child) for child in node.children))
 
 
-@quick
 @given(policies(), snapshots())
 def test_i8_what_no_rule_claims_stays(policy: RetentionPolicy, snapshot: Snapshot) -> None:
     gone = dropped(policy, snapshot)
@@ -268,7 +254,6 @@ def test_i8_what_no_rule_claims_stays(policy: RetentionPolicy, snapshot: Snapsho
     assert dropped(replace(policy, rules=()), snapshot) == set()
 
 
-@quick
 @given(policies(), snapshots(), st.randoms(use_true_random=False))
 def test_i9_the_order_of_the_listing_changes_nothing(
     policy: RetentionPolicy, snapshot: Snapshot, random: Random
@@ -298,7 +283,6 @@ def host_zone(name: str) -> Iterator[None]:
         time.tzset()
 
 
-@quick
 @given(policies(), snapshots())
 def test_i10_the_zone_of_the_host_changes_nothing(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -310,7 +294,6 @@ def test_i10_the_zone_of_the_host_changes_nothing(
     assert answers[0] == answers[1] == answers[2]
 
 
-@quick
 @given(policies(), snapshots(), st.sampled_from([*NAMES, *FOLLOWERS]), pins)
 def test_i13_to_protect_or_to_pin_drops_nothing_more(
     policy: RetentionPolicy, snapshot: Snapshot, name: str, pin: Pin
@@ -321,7 +304,6 @@ def test_i13_to_protect_or_to_pin_drops_nothing_more(
     assert dropped(replace(policy, pins=(*policy.pins, pin)), snapshot) <= before
 
 
-@quick
 @given(policies(), snapshots(), st.data())
 def test_i13_to_add_or_raise_a_keep_drops_nothing_more(
     policy: RetentionPolicy, snapshot: Snapshot, data: st.DataObject
@@ -344,7 +326,6 @@ def more(keep: Keep, data: st.DataObject) -> Keep:
     return Keep(**given)
 
 
-@quick
 @given(policies(), snapshots())
 def test_i14_what_is_left_after_the_plan_loses_nothing_more(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -352,7 +333,6 @@ def test_i14_what_is_left_after_the_plan_loses_nothing_more(
     assert dropped(policy, without(snapshot, dropped(policy, snapshot))) == set()
 
 
-@quick
 @given(policies(), snapshots())
 def test_i17_only_what_is_verified_at_every_named_mirror_goes(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -363,7 +343,6 @@ def test_i17_only_what_is_verified_at_every_named_mirror_goes(
             assert set(policy.require_mirrored) <= at
 
 
-@quick
 @given(policies(), snapshots())
 def test_i18_every_tag_has_one_decision_that_names_its_rule_and_a_reason(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -380,7 +359,6 @@ def test_i18_every_tag_has_one_decision_that_names_its_rule_and_a_reason(
         assert "\n" not in each.reason
 
 
-@quick
 @given(policies(), snapshots())
 def test_a_tag_goes_after_its_due_time_and_not_before(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -402,7 +380,6 @@ def test_a_tag_goes_after_its_due_time_and_not_before(
                 assert each.tag not in dropped(policy, snapshot, each.due - instant)
 
 
-@quick
 @given(policies(), snapshots(), st.integers(0, 6), st.integers(0, 6), st.integers(0, 100))
 def test_i11_a_plan_over_a_limit_is_refused_whole(
     policy: RetentionPolicy, snapshot: Snapshot, most: int, least: int, percent: int
@@ -427,7 +404,6 @@ def test_i11_a_plan_over_a_limit_is_refused_whole(
     )
 
 
-@quick
 @given(policies(), snapshots(walked=True))
 def test_an_untagged_manifest_goes_only_when_nothing_that_stays_holds_it(
     policy: RetentionPolicy, snapshot: Snapshot
@@ -498,7 +474,6 @@ def test_the_strategies_produce_what_the_properties_are_about(case: str) -> None
         st.tuples(policies(), snapshots()),
         lambda pair: CASES[case](pair[0], pair[1], dropped(*pair)),
         settings=settings(
-            quick,
             max_examples=1000,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],

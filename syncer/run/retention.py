@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncer import errors, events, pins, plan, retention
 from syncer import prune as pruning
@@ -16,6 +16,8 @@ from syncer.rules import PolicyRules, Rules
 from syncer.run.base import Environment, Run, begin
 
 _WINDOW = 4
+# Runs that start side by side may be recorded in either order.
+_TOLERANCE = timedelta(minutes=1)
 
 
 @dataclass
@@ -121,12 +123,11 @@ def _literal(run: Run, registry: str, rules: Iterable[PolicyRules]) -> Sequence[
 
 def _clock_problem(run: Run) -> str:
     """Why ages cannot be trusted: this host's clock ran backwards since the last run."""
-    latest = max((each.started for each in run.state.runs.latest(limit=5)), default=run.started)
-    if latest <= run.started:
+    others = (each.started for each in run.state.runs.latest(limit=5) if each.id != run.id)
+    latest = max(others, default=run.started)
+    if latest <= run.started + _TOLERANCE:
         return ""
-    return (
-        f"this host's clock is behind the last run ({latest:%F %T}Z); nothing is pruned until then"
-    )
+    return f"this host's clock is behind the last run ({latest:%F %T}Z); nothing is pruned until then"
 
 
 def _judge(
@@ -137,7 +138,7 @@ def _judge(
     allow_delete: int | None,
 ) -> None:
     def keep(verdict: Verdict, ended: Callable[[], None]) -> None:
-        if verdict.plan.steps:
+        if verdict.plan.steps or verdict.plan.refused:
             pruned.verdicts.append(verdict)
         else:
             run.observer(_planned(verdict.plan, 0))

@@ -1,0 +1,124 @@
+"""One run of a rule, and the boundary around it: whatever it raises ends this run and no other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from jobs.journal import Journal
+from jobs.live import Current, Live, registries, scheduled
+from jobs.prune import prune
+from jobs.replicate import replicate
+from syncer import errors, events, log, run, stores
+from syncer.report import Report, RuleReport
+from syncer.rules import PolicyRules, ReplicateRule, Rules
+from syncer.state import State
+
+Rule = ReplicateRule | PolicyRules
+Ended = Callable[[str, RuleReport, Report | None], None]
+
+
+class Once:
+    """Runs rules, one call for each run, from any thread.
+
+    Args:
+        live: The rules in force; told of every run.
+        state: Where the runs are recorded.
+        connections: Shared by all runs.
+        observers: Listen to every run.
+        ended: Told after each run: the rule's name, how it fared, and the whole report, which is
+            None when the run could not even begin.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        state: State,
+        connections: stores.Registries,
+        *,
+        observers: Sequence[events.Observer] = (),
+        ended: Sequence[Ended] = (),
+    ) -> None:
+        self._live = live
+        self._state = state
+        self._connections = connections
+        self._observers = tuple(observers)
+        self._ended = tuple(ended)
+
+    def __call__(self, name: str) -> None:
+        """Runs the rule called `name`, unless it is gone or the daemon stops. Raises nothing."""
+        rules = self._live.rules
+        rule = next((each for each in scheduled(rules) if each.name == name), None)
+        if rule is None or self._live.stopping:
+            return
+        with log.bound(rule=name):
+            try:
+                with self._live.run(name) as current:
+                    fared, report = self._guarded(rules, rule, current)
+                for tell in self._ended:
+                    tell(name, fared, report)
+            except Exception as error:  # noqa: BLE001 - the scheduler goes on, whatever this was
+                log.get().error("run.crashed", error=str(error), exc_info=error)
+
+    def _guarded(
+        self, rules: Rules, rule: Rule, current: Current
+    ) -> tuple[RuleReport, Report | None]:
+        log.get().info("run.started")
+        try:
+            report = self._carry_out(rules, rule, current)
+        except errors.SyncerError as error:
+            log.get().error("run.failed", code=error.code, error=str(error))
+            return self._note_failure(rules, rule, current.since, str(error)), None
+        except Exception as error:  # noqa: BLE001 - a defect in one run is no reason to end others
+            log.get().error("run.crashed", error=str(error), exc_info=error)
+            reason = f"unexpected {type(error).__name__}: {error}"
+            return self._note_failure(rules, rule, current.since, reason), None
+        fared = report.rules[rule.name]
+        _tell(report, fared)
+        return fared, report
+
+    def _carry_out(self, rules: Rules, rule: Rule, current: Current) -> Report:
+        for key in keys(rules, rule):
+            self._state.rules.started(rule.name, key)
+        environment = run.Environment(
+            rules,
+            self._connections,
+            self._state,
+            (current, Journal(), *self._observers),
+            current.stop,
+            self._live.now,
+        )
+        job = replicate if isinstance(rule, ReplicateRule) else prune
+        return job(environment, rule.name)
+
+    def _note_failure(self, rules: Rules, rule: Rule, started: datetime, reason: str) -> RuleReport:
+        """Remembers a run that broke off; what it raised has been told already."""
+        with contextlib.suppress(errors.StateError):
+            for key in keys(rules, rule):
+                self._state.rules.finished(rule.name, key, started=started, outcome="failed")
+        fared = RuleReport(rule.name, first_trouble=reason)
+        fared.steps["failed"] = 1
+        return fared
+
+
+def keys(rules: Rules, rule: Rule) -> list[str]:
+    """The registries, as the state knows them, that a rule's past is kept for."""
+    return [stores.key(rules.registry[name]) for name in registries(rule)]
+
+
+def _tell(report: Report, fared: RuleReport) -> None:
+    calm = fared.outcome in ("ok", "held", "interrupted")
+    tell = log.get().info if calm else log.get().warning
+    tell(
+        "run.finished",
+        run=report.run,
+        outcome=fared.outcome,
+        reason=fared.reason,
+        matched=fared.matched,
+        in_step=fared.in_step,
+        steps=dict(fared.steps),
+        bytes=dict(report.bytes),
+        requests=sum(sum(each.values()) for each in report.requests.values()),
+        seconds=round(report.seconds, 3),
+    )

@@ -1,0 +1,379 @@
+"""The transport: HTTP/1.1 on sockets, connections kept and dropped, every failure named."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncer import errors
+from syncer.registry import wire
+from syncer.registry.connection import Dialer, Origin
+from syncer.registry.transport import Body, Transport
+from tests.authority import Authority
+from tests.clients import noise
+from tests.fake_registry import Asked, FakeRegistry
+
+PATIENCE = wire.Patience(connect=2.0, answer=2.0, idle=0.3, floor=1024.0)
+
+
+@contextmanager
+def transport(
+    url: str, patience: wire.Patience = PATIENCE, **options: str | None
+) -> Iterator[Transport]:
+    dialer = Dialer(Origin.of(httpx.URL(url)), patience=patience, **options)
+    made = Transport("eu", dialer)
+    try:
+        yield made
+    finally:
+        made.close()
+        assert not made._live
+
+
+def ask(
+    made: Transport, url: str, method: str = "GET", body: bytes = b"", **headers: str
+) -> tuple[int, bytes]:
+    if method in ("POST", "PUT", "PATCH"):
+        headers.setdefault("Content-Length", str(len(body)))
+    stream = httpx.ByteStream(body)
+    request = httpx.Request(method, url, headers=headers, stream=stream)
+    response = made.handle_request(request)
+    assert isinstance(response.stream, Body)
+    return response.status_code, response.stream.read(1_000_000)
+
+
+@contextmanager
+def peer(script: Callable[[socket.socket], None]) -> Iterator[wire.Wire]:
+    """A wire whose other end runs `script`, then hangs up."""
+    here, there = socket.socketpair()
+
+    def run() -> None:
+        with there:
+            script(there)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    with here:
+        yield wire.Wire(here, PATIENCE)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def head_of(data: bytes, method: str = "GET") -> wire.Head:
+    with peer(lambda there: there.sendall(data)) as line:
+        return line.head(method, 2.0)
+
+
+def test_a_head_is_status_headers_and_the_length_of_the_body() -> None:
+    head = head_of(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A:  b c \r\n\r\nhello")
+    assert (head.status, head.length, head.keep) == (200, 5, True)
+    assert list(head.headers) == [(b"Content-Length", b"5"), (b"X-A", b"b c")]
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "length", "keep"),
+    [
+        ("200 OK\r\nContent-Length: 5", "HEAD", 0, True),
+        ("204 No Content", "DELETE", 0, True),
+        ("304 Not Modified\r\nContent-Length: 9", "GET", 0, True),
+        ("200 OK\r\nTransfer-Encoding: Chunked", "GET", wire.CHUNKED, True),
+        ("200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3", "GET", wire.CHUNKED, True),
+        ("200 OK", "GET", wire.TO_THE_END, False),
+        ("200 OK\r\nContent-Length: 5\r\nConnection: Close", "GET", 5, False),
+        ("200\r\nContent-Length: 5\r\nContent-Length: 5", "GET", 5, True),
+    ],
+)
+def test_the_body_is_framed_as_rfc_9112_says(
+    text: str, method: str, length: int, *, keep: bool
+) -> None:
+    head = head_of(f"HTTP/1.1 {text}\r\n\r\n".encode(), method)
+    assert (head.length, head.keep) == (length, keep)
+
+
+def test_http_1_0_ends_the_connection_unless_it_says_otherwise() -> None:
+    assert not head_of(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").keep
+    assert head_of(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n").keep
+
+
+def test_informational_answers_are_passed_over() -> None:
+    assert head_of(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 X\r\n\r\n").status == 201
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 999 X\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nA: b\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nA : b\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nContent-Length: 1_0\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 X\r\nA: " + b"a" * wire.HEAD_LIMIT * 2,
+    ],
+)
+def test_what_is_not_http_is_a_protocol_error(data: bytes) -> None:
+    with pytest.raises(errors.ProtocolError):
+        head_of(data)
+
+
+@given(
+    body=st.binary(max_size=300),
+    cuts=st.lists(st.integers(1, 40), max_size=20),
+    sends=st.lists(st.integers(1, 60), max_size=20),
+    room=st.integers(1, 80),
+)
+def test_a_chunked_body_arrives_whole_however_it_is_cut(
+    body: bytes, cuts: list[int], sends: list[int], room: int
+) -> None:
+    framed, rest = b"", body
+    for cut in [*cuts, len(body) or 1]:
+        piece, rest = rest[:cut], rest[cut:]
+        if piece:
+            framed += b"%x;ext=1\r\n%b\r\n" % (len(piece), piece)
+    framed += b"0\r\nTrailer: x\r\n\r\n"
+
+    def send(there: socket.socket) -> None:
+        left = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n" + framed
+        for size in [*sends, len(left)]:
+            there.sendall(left[:size])
+            left = left[size:]
+
+    with peer(send) as line:
+        assert line.head("GET", 2.0).length == wire.CHUNKED
+        found, view = b"", memoryview(bytearray(room))
+        while size := line.chunk():
+            while size:
+                count = line.readinto(view[:size])
+                found += view[:count]
+                size -= count
+            assert line.line() == b""
+    assert found == body
+
+
+@pytest.mark.parametrize(
+    "framed", [b"xyz\r\n", b"-5\r\n", b"\r\n", b"f" * 20 + b"\r\n", b"0\r\n" + b"a: b\r\n" * 200]
+)
+def test_broken_chunks_are_a_protocol_error(framed: bytes) -> None:
+    with peer(lambda there: there.sendall(framed)) as line, pytest.raises(errors.ProtocolError):
+        line.chunk()
+
+
+def test_a_connection_serves_one_request_after_another() -> None:
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        for _ in range(5):
+            assert ask(made, f"{registry.url}/v2/") == (200, b"{}")
+            assert ask(made, f"{registry.url}/v2/", "HEAD") == (200, b"")
+        assert registry.connections == 1
+
+
+def test_an_answer_that_was_not_read_costs_the_connection_and_nothing_else() -> None:
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on("GET", "/big", lambda asked: asked.answer(200, noise(5_000_000)))
+        response = made.handle_request(httpx.Request("GET", f"{registry.url}/big"))
+        response.close()
+        assert ask(made, f"{registry.url}/v2/") == (200, b"{}")
+        assert registry.connections == 2
+
+
+def test_a_connection_that_the_server_has_closed_is_noticed_before_it_is_used() -> None:
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on("GET", "/last", lambda asked: (asked.answer(200), asked.hang_up())[0])
+        ask(made, f"{registry.url}/last")
+        assert ask(made, f"{registry.url}/v2/", "POST")[0] == 200
+        assert registry.methods() == ["GET", "POST"]
+
+
+@pytest.mark.parametrize(("method", "tries"), [("GET", 2), ("HEAD", 2), ("PUT", 2), ("POST", 1)])
+def test_only_what_may_be_done_twice_is_sent_again_on_a_new_connection(
+    method: str, tries: int
+) -> None:
+    """The server takes the request on a kept connection and hangs up: it may have acted on it."""
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on(method, "/x", lambda asked: asked.hang_up())
+        ask(made, f"{registry.url}/v2/")
+        with pytest.raises(errors.UnavailableError):
+            ask(made, f"{registry.url}/x", method)
+        assert registry.methods()[1:] == [method] * tries
+
+
+def test_a_stop_ends_a_read_that_waits_and_is_not_sent_again() -> None:
+    patient = wire.Patience(answer=30.0, idle=30.0)
+    with FakeRegistry() as registry, transport(registry.url, patient) as made:
+        asked_for, failed = threading.Event(), []
+
+        def wait(asked: Asked) -> None:
+            asked_for.set()
+            asked.wait(30)
+            asked.hang_up()
+
+        def run() -> None:
+            try:
+                ask(made, f"{registry.url}/slow")
+            except errors.UnavailableError as error:
+                failed.append(error)
+
+        registry.on("GET", "/slow", wait)
+        ask(made, f"{registry.url}/v2/")
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert asked_for.wait(10)
+        began = time.monotonic()
+        made.abort()
+        thread.join(10)
+        assert time.monotonic() - began < 5
+        assert len(failed) == 1
+        assert registry.methods() == ["GET", "GET"]
+        assert ask(made, f"{registry.url}/v2/")[0] == 200
+
+
+def _trickle(asked: Asked) -> None:
+    asked.send(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\n")
+    while asked.wait(0.02):
+        asked.send(b"x")
+
+
+def _trickled_head(asked: Asked) -> None:
+    asked.send(b"HTTP/1.1 200 X\r\n")
+    while asked.wait(0.02):
+        asked.send(b"A: b\r\n")
+
+
+def _silent_body(asked: Asked) -> None:
+    asked.send(b"HTTP/1.1 200 X\r\nContent-Length: 10\r\n\r\nhello")
+    asked.wait(30)
+
+
+def _silent(asked: Asked) -> None:
+    asked.answered = True
+    asked.wait(30)
+
+
+@pytest.mark.parametrize("misbehave", [_trickle, _trickled_head, _silent_body, _silent])
+def test_a_peer_that_is_too_slow_does_not_hang_us(misbehave: Callable[[Asked], None]) -> None:
+    patience = wire.Patience(answer=0.3, idle=0.3)
+    with FakeRegistry() as registry, transport(registry.url, patience) as made:
+        registry.on("GET", "/slow", misbehave)
+        with pytest.raises(errors.UnavailableError, match="timed out"):
+            ask(made, f"{registry.url}/slow")
+
+
+def test_a_slow_reader_is_not_the_peers_fault() -> None:
+    """Only the time spent waiting for bytes counts against the floor."""
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on("GET", "/x", lambda asked: asked.answer(200, noise(2_000_000)))
+        response = made.handle_request(httpx.Request("GET", f"{registry.url}/x"))
+        body, view = response.stream, memoryview(bytearray(100_000))
+        assert isinstance(body, Body)
+        total = 0
+        while count := body.readinto(view):
+            total += count
+            threading.Event().wait(0.02)
+        assert total == 2_000_000
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_refusal_that_comes_before_the_body_is_sent_is_read(*, reset: bool) -> None:
+    """The 413 is there to be read, although the connection is reset under the upload."""
+
+    def refuse(asked: Asked) -> None:
+        asked.fail(413, "SIZE_INVALID")
+        asked.hang_up(reset=reset)
+
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on("PUT", "/x", refuse)
+        status, body = ask(made, f"{registry.url}/x", "PUT", noise(30_000_000))
+        assert status == 413
+        assert b"SIZE_INVALID" in body
+        assert ask(made, f"{registry.url}/v2/")[0] == 200
+
+
+@pytest.mark.parametrize("count", [5, 2_000_000])
+def test_a_body_of_another_length_than_announced_is_an_error_and_costs_the_connection(
+    count: int,
+) -> None:
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        with pytest.raises(errors.SizeMismatchError):
+            ask(made, f"{registry.url}/x", "PUT", noise(count), **{"Content-Length": "1000000"})
+        assert not made._live
+
+
+def test_a_body_over_the_limit_is_refused_by_its_length_or_while_it_comes() -> None:
+    def endless(asked: Asked) -> None:
+        asked.send(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while asked.wait(0):
+            asked.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on("GET", "/endless", endless)
+        registry.on(
+            "GET", "/huge", lambda asked: asked.answer(200, b"", {"Content-Length": "9" * 12})
+        )
+        for path in ("endless", "huge"):
+            with pytest.raises(errors.ProtocolError, match="longer than 1000000 bytes"):
+                ask(made, f"{registry.url}/{path}")
+
+
+def test_a_body_that_breaks_off_is_an_error() -> None:
+    def cut(asked: Asked) -> None:
+        asked.answer(200, b"hello", {"Content-Length": "10"})
+        asked.hang_up()
+
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on("GET", "/x", cut)
+        with pytest.raises(errors.UnavailableError, match="middle of the body"):
+            ask(made, f"{registry.url}/x")
+
+
+def test_a_header_with_a_line_break_is_not_sent() -> None:
+    with FakeRegistry() as registry, transport(registry.url) as made:
+        with pytest.raises(errors.ProtocolError):
+            ask(made, f"{registry.url}/x", Authorization="Bearer a\r\nX: y")
+        assert registry.asked == []
+
+
+def _all_below(cls: type[BaseException]) -> Iterator[type[BaseException]]:
+    yield cls
+    for below in cls.__subclasses__():
+        yield from _all_below(below)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    sorted(
+        {k for k in _all_below(OSError) if k.__module__ in ("builtins", "socket", "ssl")}, key=str
+    ),
+)
+def test_every_failure_of_the_network_has_a_name_and_a_sentence(kind: type[OSError]) -> None:
+    with transport("http://eu.example") as made:
+        request = httpx.Request("GET", "http://eu.example/v2/?n=1&token=secret")
+        error = made.translated(kind(1, "it broke"), request)
+        assert isinstance(error, errors.RegistryError)
+        assert error.registry == "eu"
+        assert str(error).startswith("GET http://eu.example/v2/?n=1: ")
+        assert error.temporary == (kind is not ssl.SSLCertVerificationError)
+
+
+def test_nobody_there_and_no_such_host_are_told_apart() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with transport("http://127.0.0.1") as made:
+        with pytest.raises(errors.UnavailableError, match="connection refused"):
+            ask(made, f"http://127.0.0.1:{port}/")
+        with pytest.raises(errors.UnavailableError, match=r"host nowhere\.invalid is not found"):
+            ask(made, "http://nowhere.invalid/")
+        with pytest.raises(errors.UnavailableError):
+            ask(made, f"http://{'a' * 70}.example/")
