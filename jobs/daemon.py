@@ -163,6 +163,7 @@ class Daemon:
         while self._live.running and (left := deadline - time.monotonic()) > 0:
             self._tell()
             sdnotify.alive()
+            sdnotify.extend(_AFTER_ABORT * 2)
             if self._signals.wait(min(left, 0.2)) in _STOP:
                 self._end_at_once(130)
         return not self._live.running

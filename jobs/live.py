@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncer import events
 from syncer.rules import PolicyRules, ReplicateRule, Rules
+from syncer.state import RuleState
 
 _ENDED = frozenset({"done", "failed", "skipped", "held", "interrupted"})
 
@@ -121,3 +122,14 @@ def scheduled(rules: Rules) -> list[ReplicateRule | PolicyRules]:
 def registries(rule: ReplicateRule | PolicyRules) -> tuple[str, ...]:
     """The names of the registries that the state keeps a record of this rule for."""
     return rule.target if isinstance(rule, ReplicateRule) else (rule.registry,)
+
+
+def lag(record: RuleState, now: datetime) -> timedelta | None:
+    """How far a target is behind: `now` minus the start of the last run that found all in step.
+
+    It grows while the source is dead. None before the first full pass, however long that takes,
+    and while nothing was ever in step.
+    """
+    if record.last_full_pass is None or record.last_success_started is None:
+        return None
+    return max(timedelta(), now - record.last_success_started)

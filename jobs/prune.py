@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncer import log, run, stores
+from syncer import log, run
 from syncer.report import Report
 
 
@@ -16,7 +16,6 @@ def prune(environment: run.Environment, name: str) -> Report:
         SyncerError: It could not even begin, or its state can no longer be written.
     """
     policy = environment.rules.policy(name)
-    started = environment.now()
     apply = policy.apply and not environment.state.fresh
     pruned = run.prune(environment, [name], apply=apply, operator=False)
     log.get().info(
@@ -26,16 +25,6 @@ def prune(environment: run.Environment, name: str) -> Report:
         drops=pruned.drops,
         refused=pruned.refused,
         waits_for=waits_for(applies=policy.apply, fresh=environment.state.fresh),
-    )
-    fared = pruned.report.rules[name]
-    environment.state.rules.finished(
-        name,
-        stores.key(environment.rules.registry[policy.registry]),
-        started=started,
-        outcome=fared.outcome,
-        in_step=fared.outcome == "ok",
-        full_pass=fared.outcome not in ("interrupted", "held"),
-        tags_behind=fared.behind,
     )
     return pruned.report
 

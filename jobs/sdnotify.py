@@ -27,6 +27,11 @@ def stopping() -> None:
     _send("STOPPING=1")
 
 
+def extend(seconds: float) -> None:
+    """The stop, or start, takes at least so much longer than the unit allows for it."""
+    _send(f"EXTEND_TIMEOUT_USEC={round(seconds * _MILLION)}")
+
+
 def status(text: str) -> None:
     """The line that `systemctl status` shows."""
     _send(f"STATUS={' '.join(text.split())}")

@@ -14,7 +14,7 @@ from datetime import datetime
 from syncer import copy, errors, events, observe, plan, prune, reference, retention, work
 from syncer.manifest import Manifest
 from syncer.memory import Lease, Memory
-from syncer.prune import Judge, Verdict
+from syncer.prune import Judge, Planned, Verdict
 from syncer.state import Drop, State
 from syncer.store import Capabilities, TagDelete
 
@@ -28,14 +28,14 @@ class Order:
         plan: The stored plan, or empty.
         now: When the run began.
         suppress: Policies whose drops replication shall not bring back.
-        allow_delete: How many drops of a repository an operator has allowed.
+        lifted: Whether an operator has allowed the drops by their exact number.
     """
 
     run: str
     plan: str
     now: datetime
     suppress: frozenset[str] = frozenset()
-    allow_delete: int | None = None
+    lifted: bool = False
 
 
 class Dropper:
@@ -67,21 +67,21 @@ class Dropper:
         self.order = order
         self.reader = observe.Reader(run)
 
-    def __call__(self, verdict: Verdict, ended: Callable[[], None]) -> None:
-        """Begins to carry out one verdict; `ended` is called when its last step has ended."""
-        if verdict.plan.refused or not verdict.plan.steps:
+    def __call__(self, planned: Planned, ended: Callable[[], None]) -> None:
+        """Begins to carry out one plan; `ended` is called when its last step has ended."""
+        if planned.plan.refused or not planned.plan.steps:
             ended()
             return
-        _Repository(self, verdict, ended).start()
+        _Repository(self, planned, ended).start()
 
 
 class _Repository:
-    def __init__(self, owner: Dropper, verdict: Verdict, ended: Callable[[], None]) -> None:
+    def __init__(self, owner: Dropper, planned: Planned, ended: Callable[[], None]) -> None:
         self._owner = owner
         self._run = owner.run
-        self._verdict = verdict
-        self._plan = verdict.plan
-        self._side = verdict.side
+        self._policy = planned.policy
+        self._plan = planned.plan
+        self._side = planned.side
         self._ended = ended
         self._lease: Lease | None = None
 
@@ -111,7 +111,7 @@ class _Repository:
                 errors.RefusedError(f"{name} refuses deletes: switch them on there, or prune there")
             )
             return
-        walk = prune.walk(self._verdict.policy, self._side)
+        walk = prune.walk(self._policy, self._side)
         self._owner.reader.read(self._side, self._read, walk)
 
     def _read(self, found: observe.Observed) -> None:
@@ -120,11 +120,11 @@ class _Repository:
     def _again(self, found: observe.Observed) -> Verdict:
         store = self._side.store
         return self._owner.judge.judge(
-            self._verdict.policy,
+            self._policy,
             self._side,
             found,
             store.times(self._side.repository),
-            self._owner.order.allow_delete,
+            lifted=self._owner.order.lifted,
         )
 
     def _judged(self, outcome: work.Outcome[Verdict]) -> None:
@@ -195,12 +195,17 @@ class _Drops:
                 for each in verdict.decisions
             ],
         )
+        self._nodes = verdict.snapshot.manifests
         self._gone: set[str] = set()
 
     def start(self) -> None:
-        order = {digest: number for number, digest in enumerate(self._free)}
-        steps = iter(sorted(self._steps, key=lambda step: (order.get(step.digest, -1), step.tag)))
-        self._owner.run.each(steps, self._begin, self._check, 1)
+        self._owner.run.each(sorted(self._steps, key=self._place), self._begin, self._check, 1)
+
+    def _place(self, step: plan.Step) -> tuple[int, str]:
+        """Indexes in the order that is safe to delete them in, then the rest by tag."""
+        node = self._nodes.get(step.digest)
+        parents = node is not None and node.children and step.digest in self._free
+        return (self._free.index(step.digest) if parents else len(self._free), step.tag)
 
     def _begin(self, step: plan.Step, ended: Callable[[], None]) -> None:
         def dropped(outcome: work.Outcome[None]) -> None:

@@ -22,12 +22,16 @@ class RequestDone:
 
 @dataclass(frozen=True)
 class Retried:
-    """A request failed in a way that may pass and is sent again after `delay` seconds."""
+    """A request failed in a way that may pass and is sent again after `delay` seconds.
+
+    `status` is that of the answer, 0 where there was none; 429 is a limit of the registry's.
+    """
 
     registry: str
     method: str
     reason: str
     delay: float
+    status: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,11 @@ class StepDone:
 
     @property
     def reference(self) -> str:
-        """`registry/repository:tag`, or `@digest` where there is no tag."""
-        name = f"{self.registry}/{self.repository}"
-        return f"{name}:{self.tag}" if self.tag else f"{name}@{self.digest}"
+        """`registry/repository:tag`, `@digest` where there is no tag, as much of it as is meant."""
+        name = f"{self.registry}/{self.repository}".removesuffix("/")
+        if self.tag:
+            return f"{name}:{self.tag}"
+        return f"{name}@{self.digest}" if self.digest else name
 
 
 @dataclass(frozen=True)

@@ -47,22 +47,31 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One repository, judged.
+class Planned:
+    """What is to go from one repository.
 
     Attributes:
         policy: The policy that decided.
         side: The repository.
-        snapshot: What it was decided by.
-        decisions: One for each tag.
         plan: The drops, or why they are refused.
     """
 
     policy: RetentionPolicy
     side: copy.Side
+    plan: plan.RepositoryPlan
+
+
+@dataclass(frozen=True)
+class Verdict(Planned):
+    """One repository, judged.
+
+    Attributes:
+        snapshot: What it was decided by.
+        decisions: One for each tag.
+    """
+
     snapshot: Snapshot
     decisions: tuple[Decision, ...]
-    plan: plan.RepositoryPlan
 
     @property
     def drops(self) -> list[Decision]:
@@ -94,17 +103,23 @@ class Judge:
         side: copy.Side,
         found: observe.Observed,
         times: dict[str, TagTimes],
-        allow_delete: int | None = None,
+        *,
+        lifted: bool = False,
     ) -> Verdict:
-        """The verdict; remembers the tags that are seen for the first time."""
+        """The verdict; remembers the tags that are seen for the first time.
+
+        `lifted` means that an operator has allowed the drops by their exact number.
+        """
         if not found.problem:
             self._state.tags.observe(*side.key, found.digests, complete=True, at=self._observed_at)
         problem = self._problem or _skew(side.store)
         snapshot = self._snapshot(side, found, times, problem)
         pinned = self._pinned(policy, side)
         decisions = retention.decide(pinned, snapshot, self._now)
-        refused = problem or retention.refusal(policy.guard, decisions, allow_delete)
-        return Verdict(policy, side, snapshot, decisions, _plan(policy, side, decisions, refused))
+        allowed = sum(not each.keep for each in decisions) if lifted else None
+        refused = problem or retention.refusal(policy.guard, decisions, allowed)
+        made = plan_of(policy, side, decisions, refused)
+        return Verdict(policy, side, made, snapshot, decisions)
 
     def _snapshot(
         self, side: copy.Side, found: observe.Observed, times: dict[str, TagTimes], problem: str
@@ -158,7 +173,6 @@ class Pruning:
         judge: Decides.
         observer: Told what was matched and what could not be read.
         then: Gets each verdict, and what to call when it is done with.
-        allow_delete: How many drops of a repository an operator has allowed.
     """
 
     def __init__(
@@ -168,14 +182,12 @@ class Pruning:
         judge: Judge,
         observer: events.Observer,
         then: Callable[[Verdict, Callable[[], None]], None],
-        allow_delete: int | None = None,
     ) -> None:
         self._run = run
         self._jobs = jobs
         self._judge = judge
         self._observer = observer
         self._then = then
-        self._allow_delete = allow_delete
         self._reader = observe.Reader(run)
 
     def start(self) -> None:
@@ -222,9 +234,7 @@ class Pruning:
             self._then(verdict, ended)
 
         self._run.submit(
-            lambda: self._judge.judge(
-                policy, side, found, side.store.times(side.repository), self._allow_delete
-            ),
+            lambda: self._judge.judge(policy, side, found, side.store.times(side.repository)),
             judged,
             copy.READ,
         )
@@ -263,9 +273,16 @@ def walk(policy: RetentionPolicy, side: copy.Side) -> Callable[[Iterable[str]], 
     return wanted
 
 
-def _plan(
+def lift(verdict: Verdict) -> Verdict:
+    """The verdict with its number of drops allowed by an operator; `min_keep` still holds."""
+    refused = retention.refusal(verdict.policy.guard, verdict.decisions, len(verdict.drops))
+    return dataclasses.replace(verdict, plan=dataclasses.replace(verdict.plan, refused=refused))
+
+
+def plan_of(
     policy: RetentionPolicy, side: copy.Side, decisions: Sequence[Decision], refused: str
 ) -> plan.RepositoryPlan:
+    """The drops among `decisions`, or why they are refused, as a plan."""
     steps = tuple(
         plan.Step(
             plan.Action.DROP,

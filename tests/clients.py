@@ -8,16 +8,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import httpx
 
 from syncer import events, manifest
 from syncer.manifest import Descriptor, Manifest
-from syncer.registry import limits
+from syncer.registry import limits, wire
 from syncer.registry.client import Client, Shared, connect
+from syncer.registry.connection import Dialer, Origin
+from syncer.registry.transport import Body, Transport
 from syncer.store import Chunks, OpenBlob
 from tests.content import Content
 
 E = TypeVar("E", bound=events.Event)
+PATIENCE = wire.Patience(connect=2.0, answer=2.0, idle=0.3, floor=1024.0)
 
 
 @dataclass
@@ -109,3 +114,28 @@ def pushed(client: Client, repository: str, content: Content, *tags: str) -> Man
 def noise(size: int, seed: str = "noise") -> bytes:
     """`size` bytes that do not repeat."""
     return hashlib.shake_128(seed.encode()).digest(size)
+
+
+@contextmanager
+def transport(url: str, patience: wire.Patience = PATIENCE, **options: Any) -> Iterator[Transport]:
+    """A transport for the registry at `url`; at its end no connection may be left open."""
+    dialer = Dialer(Origin.of(httpx.URL(url)), patience=patience, **options)
+    made = Transport("eu", dialer)
+    try:
+        yield made
+    finally:
+        made.close()
+        assert not made._live
+
+
+def ask(
+    made: Transport, url: str, method: str = "GET", body: bytes = b"", **headers: str
+) -> tuple[int, bytes]:
+    """Status and body of one answer."""
+    if method in ("POST", "PUT", "PATCH"):
+        headers.setdefault("Content-Length", str(len(body)))
+    stream = httpx.ByteStream(body)
+    request = httpx.Request(method, url, headers=headers, stream=stream)
+    response = made.handle_request(request)
+    assert isinstance(response.stream, Body)
+    return response.status_code, response.stream.read(1_000_000)

@@ -78,6 +78,12 @@ class Asked:
             self._body = self.read(self.length)
         return self._body
 
+    @property
+    def certificate(self) -> Any:
+        """The client's certificate, where it showed one."""
+        connection = self._connection.connection
+        return connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+
     def read(self, count: int) -> bytes:
         """The next bytes of the body."""
         return self._connection.rfile.read(count)

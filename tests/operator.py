@@ -64,6 +64,21 @@ class Operator:
         with self.environment() as environment:
             return run.prune(environment, names, apply=apply, allow_delete=allow)
 
+    def apply(self, plan: str, allow: int | None = None) -> Report:
+        """`syncer apply PLAN`."""
+        with self.environment() as environment:
+            return run.apply_plan(environment, plan, allow_delete=allow)
+
+    def undo(self, *names: str) -> Report:
+        """`syncer undo NAME`."""
+        with self.environment() as environment:
+            return run.restore(environment, names)
+
+    def why(self, name: str) -> run.Why:
+        """`syncer why REF`."""
+        with self.environment() as environment:
+            return run.why(environment, name)
+
     @contextmanager
     def environment(self) -> Iterator[run.Environment]:
         """What a run needs, opened for one command."""

@@ -39,6 +39,7 @@ class Need:
         rule: The rule or policy.
         registry, repository: Where; no repository when they could not be listed.
         action: pull, push or delete.
+        named: Whether the rule names the repository in full, so that its absence is an error.
         denied: Why not; empty when nothing speaks against it.
     """
 
@@ -46,6 +47,7 @@ class Need:
     registry: str
     repository: str
     action: str
+    named: bool = False
     denied: str = ""
 
 
@@ -74,8 +76,10 @@ def permissions(rules: Rules, opened: Stores, reached: Collection[str]) -> list[
     needs += [need for policy in rules.policies for need in _policy_needs(policy, opened, reached)]
 
     def prove(need: Need) -> Need:
-        denied = need.denied or opened.get(need.registry).may(need.repository, need.action)
-        return replace(need, denied=denied)
+        client = opened.get(need.registry)
+        if need.named:
+            client.tags(need.repository)
+        return replace(need, denied=need.denied or client.may(need.repository, need.action))
 
     return [
         replace(need, denied=str(answer)) if isinstance(answer, errors.SyncerError) else answer
@@ -89,10 +93,10 @@ def _rule_needs(rule: ReplicateRule, opened: Stores, reached: Collection[str]) -
     try:
         found = _some(opened, rule.source, rule.repo_selection, rule.literal_repos)
     except errors.SyncerError as error:
-        yield Need(rule.name, rule.source, "", "list", str(error))
+        yield Need(rule.name, rule.source, "", "list", denied=str(error))
         return
     for repository in found:
-        yield Need(rule.name, rule.source, repository, "pull")
+        yield Need(rule.name, rule.source, repository, "pull", rule.names(repository))
         for target in rule.target:
             if target in reached:
                 yield Need(rule.name, target, rule.renamed(repository), "push")
@@ -106,7 +110,7 @@ def _policy_needs(policy: PolicyRules, opened: Stores, reached: Collection[str])
     try:
         found = _some(opened, policy.registry, policy.repo_selection, named)
     except errors.SyncerError as error:
-        yield Need(policy.name, policy.registry, "", "list", str(error))
+        yield Need(policy.name, policy.registry, "", "list", denied=str(error))
         return
     for repository in found:
         yield Need(policy.name, policy.registry, repository, "pull")

@@ -66,7 +66,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, indent: int = 
 
     A column that is empty in every row is left out. Words that name an outcome get its colour.
     """
-    from rich import box
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -74,8 +73,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, indent: int = 
     body = [[str(cell) for cell in row] for row in rows]
     used = [number for number in range(len(heads)) if any(row[number] for row in body)]
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    if sys.stdout.isatty():
-        made.box = box.SIMPLE_HEAD
     for number in used:
         head = heads[number]
         made.add_column(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from syncer.store import Store
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-# What Docker calls docker.io answers there, and official repositories have a prefix.
-_HUB, _HUB_HOST, _HUB_PREFIX = "docker.io", "registry-1.docker.io", "library/"
 
 
 @click.command("copy", cls=Command, exits=(3, 78), words={0: "the target has what the source has"})
@@ -81,8 +78,6 @@ class _Places:
         scheme, found, rest = text.rpartition("://")
         parsed = reference.parse(rest)
         name = parsed.registry
-        if name == _HUB and parsed.repository and "/" not in parsed.repository:
-            parsed = replace(parsed, repository=_HUB_PREFIX + parsed.repository)
         if found or name not in self._known:
             self._known[name] = self._host(name, scheme)
         return parsed
@@ -101,7 +96,7 @@ class _Places:
                 return settings
         scheme = scheme or ("http" if host in _LOOPBACK else "https")
         try:
-            return rules.Registry(url=f"{scheme}://{_HUB_HOST if name == _HUB else name}")
+            return rules.Registry(url=f"{scheme}://{name}")
         except ValidationError:
             raise errors.UsageError(f"{name!r} is no host") from None
 

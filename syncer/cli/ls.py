@@ -60,11 +60,8 @@ def command(session: Session, ref: str, *, as_json: bool) -> int:
 def _opened(session: Session, rules: Rules) -> Iterator[Stores]:
     from syncer import events, stores
 
-    registries = stores.Registries()
-    try:
+    with stores.Registries() as registries:
         yield registries.open(rules, events.ignore, session.stop)
-    finally:
-        registries.close()
 
 
 def _registries(rules: Rules) -> list[dict[str, Any]]:

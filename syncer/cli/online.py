@@ -18,13 +18,10 @@ _SKEW_SECONDS = 150.0
 def look(session: Session, rules: Rules) -> dict[str, list[dict[str, Any]]]:
     """What was found out, as JSON has it: `registries` and `permissions`."""
     session.log()
-    registries = stores.Registries()
-    opened = registries.open(rules, events.ignore, session.stop)
-    try:
+    with stores.Registries() as registries:
+        opened = registries.open(rules, events.ignore, session.stop)
         reached = browse.reach(rules, opened)
         needs = browse.permissions(rules, opened, {each.registry for each in reached if each.who})
-    finally:
-        registries.close()
     return {
         "registries": [asdict(each) for each in reached],
         "permissions": [asdict(each) for each in needs],
@@ -32,41 +29,42 @@ def look(session: Session, rules: Rules) -> dict[str, list[dict[str, Any]]]:
 
 
 def show(found: dict[str, list[dict[str, Any]]]) -> None:
-    """Prints it: who we are where, then for each rule what it may do and what not."""
+    """Prints it: who we are where, what each rule may do, then what is missing."""
     console.say()
     console.table(
         ("registry", "reached", "as", "clock"),
         (
-            (
-                each["registry"],
-                "failed" if each["error"] else "ok",
-                each["who"] or each["error"],
-                _skew(each["skew"]),
-            )
+            (each["registry"], "no" if each["error"] else "yes", each["who"], _skew(each["skew"]))
             for each in found["registries"]
         ),
     )
     needs = found["permissions"]
-    if not needs:
-        return
     allowed = Counter(_line(need) for need in needs if not need["denied"])
-    console.say()
-    console.table(
-        ("rule", "registry", "may", "in"),
-        (
-            (*line, text.number(count, "repository", "repositories") + _tried(count))
-            for line, count in allowed.items()
-        ),
-    )
-    denied = [need for need in needs if need["denied"]]
-    if denied:
+    if allowed:
         console.say()
-    for need in denied:
-        place = (
-            f"{need['registry']}/{need['repository']}" if need["repository"] else need["registry"]
+        console.table(
+            ("rule", "registry", "may", "in"),
+            (
+                (*line, text.number(count, "repository", "repositories") + _tried(count))
+                for line, count in allowed.items()
+            ),
         )
-        line = f"{need['rule']}: cannot {need['action']} {place}: {need['denied']}"
-        console.say(text.shortened(line), "red")
+    problems = [
+        f"{each['registry']}: {each['error']}" for each in found["registries"] if each["error"]
+    ]
+    problems += [_denied(need) for need in needs if need["denied"]]
+    console.say()
+    for problem in problems:
+        console.say(text.shortened(problem), "red")
+    if problems:
+        console.outcome("failed", text.number(len(problems), "problem"))
+    else:
+        console.outcome("ok", "every registry allows what the rules need")
+
+
+def _denied(need: dict[str, Any]) -> str:
+    place = f"{need['registry']}/{need['repository']}".removesuffix("/")
+    return f"{need['rule']}: cannot {need['action']} {place}: {need['denied']}"
 
 
 def _line(need: dict[str, Any]) -> tuple[str, str, str]:

@@ -160,6 +160,8 @@ def _headline(made: Planned) -> str:
         for action in (Action.COPY, Action.OVERWRITE)
     }
     in_step = sum(plan.in_step for plan in made.plans)
+    if failed := sum(report.total("failed") for report in made.reports):
+        return f"{text.number(failed, 'place')} could not be looked at; {in_step:,} tags in step"
     if not any(counts.values()):
         return f"{text.number(in_step, 'tag')} in step, nothing to copy"
     replace = f", {counts[Action.OVERWRITE]:,} to replace" if counts[Action.OVERWRITE] else ""

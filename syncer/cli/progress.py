@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from syncer import events
@@ -17,10 +17,16 @@ HEARTBEAT = 10.0
 # So many problems of one kind are told as they happen; the summary counts the rest.
 MOST_ALIKE = 3
 _TROUBLE = frozenset({"failed", "conflict", "refused", "held"})
-# How a planned step ends; the others were never planned.
+# The rate is that of the last so many samples, so many seconds apart.
+_SAMPLES, _SAMPLE = 20, 0.5
+# What is planned, and how it ends; other events of steps are about what was never planned.
+_PLANNED = frozenset({"copy", "overwrite", "drop"})
 _ENDED = frozenset({"done", "failed", "skipped", "held", "interrupted"})
 # No guess at the time left before so much time and so much of the work have passed.
 _EARLIEST, _LEAST = 2.0, 0.02
+
+
+Write = Callable[[str, str], None]
 
 
 class Tally:
@@ -46,6 +52,7 @@ class Tally:
         self.patterns: Counter[tuple[str, str, str]] = Counter()
         self._clock = clock
         self._copying_since = 0.0
+        self._samples = deque([(clock(), 0)], maxlen=_SAMPLES)
         self._lock = threading.Lock()
 
     def __call__(self, event: events.Event) -> None:
@@ -58,7 +65,7 @@ class Tally:
             case events.RequestDone():
                 self.requests += 1
             case events.BytesMoved(direction="written"):
-                self.written += event.count
+                self._sent(event.count)
             case events.BlobDone():
                 self.settled += event.size
             case events.RuleMatched():
@@ -73,9 +80,14 @@ class Tally:
             case events.PatternsMatched():
                 for pattern, count in event.counts.items():
                     self.patterns[event.rule, event.field, pattern] += count
-            case events.StepDone(action="copy" | "overwrite" | "drop"):
-                self.ended += event.outcome in _ENDED
+            case events.StepDone():
+                self.ended += event.action in _PLANNED and event.outcome in _ENDED
                 self.done[event.rule, event.action] += event.outcome == "done"
+
+    def _sent(self, count: int) -> None:
+        self.written += count
+        if self._clock() >= self._samples[-1][0] + _SAMPLE:
+            self._samples.append((self._clock(), self.written))
 
     @property
     def fraction(self) -> float:
@@ -88,16 +100,20 @@ class Tally:
     def copying(self) -> str:
         """Steps, bytes, rate and time left: `120 of 300 tags, 1.2 of 3.4 GB, 25 MB/s, 1 min left`."""
         parts = [f"{self.ended:,} of {text.number(self.planned, 'tag')}"]
-        if self.written:
-            parts.append(
-                f"{text.size(self.written)} sent of at most {text.size(max(self.known, self.written))}"
-            )
+        if self.known:
+            parts.append(text.of(min(self.settled, self.known), self.known))
+        if rate := self._rate():
+            parts.append(f"{text.size(rate)}/s")
         passed = self._clock() - self._copying_since
-        if passed >= 1 and self.written:
-            parts.append(f"{text.size(round(self.written / passed))}/s")
         if passed >= _EARLIEST and _LEAST < self.fraction < 1:
-            parts.append(f"about {text.duration(passed / self.fraction - passed)} left")
+            parts.append(f"{text.duration(passed / self.fraction - passed)} left")
         return ", ".join(parts)
+
+    def _rate(self) -> int:
+        """Bytes sent a second, lately."""
+        since, before = self._samples[0]
+        passed = self._clock() - since
+        return round((self.written - before) / passed) if passed >= 1 else 0
 
     @property
     def listing(self) -> str:
@@ -117,13 +133,15 @@ class Lines:
 
     Args:
         write: Takes a line and its style.
+        trouble: Takes those about problems instead.
         verbose: Whether finished copies get a line, too.
     """
 
     def __init__(
-        self, write: Callable[[str, str], None] = console.tell, *, verbose: bool = False
+        self, write: Write = console.tell, trouble: Write = console.tell, *, verbose: bool = False
     ) -> None:
         self._write = write
+        self._trouble = trouble
         self._verbose = verbose
         self._alike: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
@@ -134,14 +152,14 @@ class Lines:
             case events.StepDone(outcome=outcome) if outcome in _TROUBLE:
                 self._problem(outcome, event.reference, event.reason, event)
             case events.StepDone(action="overwrite" | "drop", outcome="done"):
-                self._line("", f"{_PAST[event.action]} {event.reference}: {_moved(event)}")
+                self._write(f"{_PAST[event.action]} {event.reference}: {_moved(event)}", "")
             case events.StepDone(outcome="done") if self._verbose:
-                self._line("", f"{_PAST.get(event.action, event.action)} {event.reference}")
+                self._write(f"{_PAST.get(event.action, event.action)} {event.reference}", "")
             case events.Noticed():
                 self._problem("note", event.reference, event.message, event)
             case events.CircuitChanged():
                 state = "is not asked for a while" if event.opened else "is asked again"
-                self._line("yellow", f"{event.registry} {state}: {event.reason}")
+                self._trouble(f"{event.registry} {state}: {event.reason}", "yellow")
 
     def _problem(
         self, word: str, reference: str, reason: str, event: events.StepDone | events.Noticed
@@ -153,12 +171,9 @@ class Lines:
             count = self._alike[kind]
         if count <= MOST_ALIKE:
             style = console.STYLES.get(word, "")
-            self._line(style, text.shortened(f"{word} {reference}: {reason}"))
+            self._trouble(text.shortened(f"{word} {reference}: {reason}"), style)
         elif count == MOST_ALIKE + 1:
-            self._line("", f"more of {event.code}: counted, told in the summary")
-
-    def _line(self, style: str, line: str) -> None:
-        self._write(line, style)
+            self._trouble(f"more {word}, {event.code}: the summary counts them", "")
 
 
 class Heartbeat:

@@ -38,6 +38,8 @@ def command(session: Session, policies: tuple[str, ...], *, apply: bool, as_json
     verdicts.show(pruned)
     command_line = " ".join(("syncer prune --apply", *policies))
     if apply:
+        if pruned.verdicts:
+            console.say()
         summary.show(report, work.tally.done, command_line)
         return report.exit_code
     verdicts.conclude(pruned, command_line)

@@ -44,14 +44,15 @@ def _times(line: Cron) -> str:
     if len(hours) == 24:
         if len(minutes) == 60:
             return "every minute"
-        if step := _step(minutes, 60):
-            return f"every {step} minutes"
-        return f"{_numbers('minute', minutes)} past every hour"
+        step = _step(minutes, 60)
+        return f"every {step} minutes" if step else f"{_numbers('minute', minutes)} of every hour"
     if minutes == (0,) and (step := _step(hours, 24)):
         return f"every {step} hours"
     if len(minutes) * len(hours) <= _MOST_TIMES:
         return f"at {_list([f'{hour:02}:{minute:02}' for hour in hours for minute in minutes])}"
-    return f"{_numbers('minute', minutes)} past {_numbers('hour', hours)}"
+    step = _step(minutes, 60)
+    each = f"every {step} minutes" if step else _numbers("minute", minutes)
+    return f"{each} of {_numbers('hour', hours)}"
 
 
 def _step(numbers: Sequence[int], size: int) -> int:

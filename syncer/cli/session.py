@@ -82,8 +82,7 @@ class Session:
         from syncer.cli import signals
 
         with self.state(rules) as opened, ExitStack() as stack:
-            registries = stores.Registries()
-            stack.callback(registries.close)
+            registries = stack.enter_context(stores.Registries())
             stack.enter_context(signals.stopping(self.stop, lambda: _record(opened)))
             yield run.Environment(rules, registries, opened, observers, self.stop)
 

@@ -43,7 +43,11 @@ def _read(rules: Rules, state: State, moment: datetime) -> dict[str, Any]:
         "rules": [*_rules(rules, state, moment)],
         "running": [_running(run) for run in state.runs.active()],
         "leases": [_lease(each, names) for each in state.leases.held()],
-        "plans": [_plan(each) for each in state.plans.latest(status="pending")],
+        "plans": [
+            _plan(each)
+            for each in state.plans.latest(status="pending")
+            if each.summary.get("drops")
+        ],
     }
 
 

@@ -17,6 +17,8 @@ _EXAMPLES = 3
 _COLUMNS = ("skipped", "suppressed", "conflict", "held", "refused", "interrupted", "failed")
 _TRANSIENT = frozenset({"failed", "held", "interrupted"})
 _HEADS = {"conflict": "conflicts"}
+_ACTIONS = {"copy": "copied", "overwrite": "overwritten", "drop": "dropped"}
+_PRUNE = "prune"
 
 Done = Mapping[tuple[str, str], int]
 """How many steps of a rule ended well, by (rule, action)."""
@@ -35,11 +37,15 @@ def show(run: Report, done: Done, again: str) -> None:
         console.outcome("ok", f"{_in_step(run)}, nothing to do ({took})")
         return
     console.outcome(run.outcome, _headline(run, done))
-    console.say()
-    _rules(run, done)
-    console.say()
-    for line in _effort(run):
-        console.say(line)
+    if any(rule.matched for rule in run.rules.values()):
+        console.say()
+        _rules(run, done)
+        console.say()
+        for line in _effort(run):
+            console.say(line)
+    for rule in run.rules.values():
+        if rule.outcome == "empty":
+            console.say(f"\n{rule.name}: {rule.reason}", "yellow")
     problems(run.errors, run.errors_left_out)
     _notices(run.notices)
     _advice(run, again)
@@ -61,12 +67,16 @@ def problems(failed: list[events.StepDone], left_out: int = 0) -> None:
 def _group(outcome: str, code: str, found: list[events.StepDone]) -> None:
     reasons = {event.reason for event in found}
     same = text.shortened(reasons.pop()) if len(reasons) == 1 else ""
-    head = f"{len(found):,} {outcome}, {code}" + (f": {same}" if same else "")
+    kind = _noun(outcome, len(found))
+    kind += "" if code == outcome.upper() else f", {code}"
+    head = f"{len(found):,} {kind}: {same}".removesuffix(": ")
     console.say(head, console.STYLES.get(outcome, ""))
     for event in found[:_EXAMPLES]:
         console.say(f"  {event.reference}" + ("" if same else f": {text.shortened(event.reason)}"))
     if len(found) > _EXAMPLES:
         console.say(f"  and {len(found) - _EXAMPLES:,} more")
+    if code == "CONFLICT":
+        console.say('  to replace what stands there: overwrite = "always" in the rule')
 
 
 def _is_idle(run: Report) -> bool:
@@ -77,45 +87,44 @@ def _is_idle(run: Report) -> bool:
 
 def _headline(run: Report, done: Done) -> str:
     parts = [_in_step(run)]
-    for action, word in (("copy", "copied"), ("overwrite", "overwritten"), ("drop", "dropped")):
+    for action, word in _ACTIONS.items():
         if count := sum(number for (_, kind), number in done.items() if kind == action):
             parts.append(f"{count:,} {word}")
-    parts += [
-        f"{run.total(word):,} {_plural(word, run.total(word))}"
-        for word in _COLUMNS
-        if run.total(word)
-    ]
+    counts = [(word, run.total(word)) for word in _COLUMNS]
+    parts += [f"{count:,} {_noun(word, count)}" for word, count in counts if count]
     return ", ".join(parts)
 
 
-def _plural(word: str, count: int) -> str:
-    return "conflicts" if word == "conflict" and count != 1 else word
+def _noun(outcome: str, count: int) -> str:
+    return outcome if count == 1 else _HEADS.get(outcome, outcome)
 
 
 def _in_step(run: Report) -> str:
-    count = sum(rule.in_step + rule.steps["done"] for rule in run.rules.values())
-    return f"{text.number(count, 'tag')} in step"
+    """How many tags are as they should be: in step with their source, or kept by a policy."""
+    kept = sum(rule.in_step for rule in run.rules.values())
+    if run.command == _PRUNE:
+        return f"{text.number(kept, 'tag')} stay"
+    return f"{text.number(kept + run.total('done'), 'tag')} in step"
 
 
 def _rules(run: Report, done: Done) -> None:
-    heads = ["rule", "outcome", ">repos", ">tags", ">in step", ">copied", ">overwritten"]
+    fine = "stay" if run.command == _PRUNE else "in step"
+    heads = ["rule", "outcome", ">repos", ">tags", f">{fine}"]
+    heads += [f">{word}" for word in _ACTIONS.values()]
     heads += [f">{_HEADS.get(word, word)}" for word in _COLUMNS]
     console.table(heads, (_row(rule, done) for rule in run.rules.values()))
-    for rule in run.rules.values():
-        if rule.outcome == "empty":
-            console.say(f"{rule.name}: {rule.reason}", "yellow")
 
 
 def _row(rule: RuleReport, done: Done) -> list[str]:
-    optional = [done.get((rule.name, "overwrite"), 0), *(rule.steps[word] for word in _COLUMNS)]
+    counts = [done.get((rule.name, action), 0) for action in _ACTIONS]
+    counts += [rule.steps[word] for word in _COLUMNS]
     return [
         rule.name,
         rule.outcome,
         f"{rule.repositories:,}",
         f"{rule.matched:,}",
         f"{rule.in_step:,}",
-        f"{done.get((rule.name, 'copy'), 0):,}",
-        *(f"{count:,}" if count else "" for count in optional),
+        *(f"{count:,}" if count else "" for count in counts),
     ]
 
 

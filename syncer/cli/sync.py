@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from syncer.cli import working
+from syncer.cli import console, working
 from syncer.cli.command import Command, as_json, repo_glob
 from syncer.cli.session import Session
 
@@ -26,5 +26,7 @@ def command(session: Session, rules: tuple[str, ...], repo: str | None, *, as_js
         from syncer import run
 
         report = run.sync(work.environment, rules, only=only)
+    if repo and not any(rule.matched for rule in report.rules.values()):
+        console.tell(f"no source repository of the rules matches --repo {repo}", "yellow")
     again = " ".join(("syncer sync", *rules, *(("--repo", repo) if repo else ())))
     return working.finish(report, work.tally.done, again, as_json=as_json)

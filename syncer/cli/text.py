@@ -21,6 +21,13 @@ def size(count: int) -> str:
     return f"{value:.{digits}f} {_SIZES[power]}"
 
 
+def of(part: int, whole: int) -> str:
+    """A size and what it is a part of: `1.2 of 3.4 GB`, `812 kB of 3.4 GB`."""
+    value, unit = size(part).split()
+    total = size(whole)
+    return f"{value} of {total}" if total.endswith(f" {unit}") else f"{value} {unit} of {total}"
+
+
 def number(count: int, one: str = "", many: str = "") -> str:
     """A count with its noun: `1 tag`, `1,234 tags`; `many` where an `s` does not do."""
     noun = one if count == 1 else many or f"{one}s" if one else ""

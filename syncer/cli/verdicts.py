@@ -51,7 +51,9 @@ def _decision(decision: Decision) -> dict[str, Any]:
 def show(pruned: run.Pruned) -> None:
     """Prints each repository from which something goes."""
     moment = now()
-    for verdict in pruned.verdicts:
+    for number, verdict in enumerate(pruned.verdicts):
+        if number:
+            console.say()
         drops = verdict.drops
         kept = [each for each in verdict.decisions if each.keep]
         console.say(
@@ -61,13 +63,12 @@ def show(pruned: run.Pruned) -> None:
         )
         if verdict.plan.refused:
             console.say(f"  refused: {verdict.plan.refused}", "red")
-        console.table(("drop", "digest", "since", "why"), _rows(drops[:_MOST], moment), indent=2)
+        console.table(("drop", "digest", "arrived", "why"), _rows(drops[:_MOST], moment), indent=2)
         if len(drops) > _MOST:
             console.say(f"  and {len(drops) - _MOST:,} more; --json has them all")
         reasons = Counter(f"{each.rule}: {_kind(each.reason)}" for each in kept)
         for reason, count in reasons.most_common(_MOST):
             console.say(f"  keep {count:,}: {reason}")
-        console.say()
 
 
 def _kind(reason: str) -> str:
@@ -98,6 +99,7 @@ def conclude(pruned: run.Pruned, apply: str) -> None:
     if not pruned.verdicts:
         console.outcome(pruned.report.outcome, f"nothing to drop, {text.number(kept, 'tag')} stay")
         return
+    console.say()
     repositories = sum(not verdict.plan.refused for verdict in pruned.verdicts)
     places = text.number(repositories, "repository", "repositories")
     console.outcome(

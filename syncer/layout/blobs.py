@@ -127,13 +127,13 @@ class Blobs:
         return self._disk.root / "blobs" / algorithm / encoded
 
     def _make(self, directory: Path) -> None:
-        with self._disk.failures(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-            if not directory.resolve().is_relative_to(self._disk.root):
-                raise errors.ProtocolError(
-                    f"{directory} is a link out of the layout; nothing is written there",
-                    registry=self._disk.name,
-                )
+        self._disk.make(directory.parent)
+        self._disk.make(directory)
+        if not directory.resolve().is_relative_to(self._disk.root):
+            raise errors.ProtocolError(
+                f"{directory} is a link out of the layout; nothing is written there",
+                registry=self._disk.name,
+            )
 
     def _missing(self, digest: str) -> errors.NotFoundError:
         return errors.NotFoundError(f"{self._disk.name} has no {digest}", registry=self._disk.name)

@@ -52,6 +52,13 @@ class Disk:
             failure.temporary = error.errno in _PASSING
             raise failure from error
 
+    def make(self, directory: Path) -> None:
+        """Makes a directory, if it is not there; the one it is in must be."""
+        with self.failures(directory):
+            if not directory.is_dir():
+                directory.mkdir(mode=0o755, exist_ok=True)
+                _sync(directory.parent)
+
     def open(self, path: Path) -> FileIO | None:
         """The regular file at `path`, to read; None where there is none."""
         with self.failures(path):

@@ -79,8 +79,7 @@ class Index:
             if self._disk.read(self._marker, 1) is None:
                 if self._disk.read(self._path, 1) is None:
                     self._save(_EMPTY, {})
-                with self._disk.failures(self._disk.root):
-                    (self._disk.root / "blobs").mkdir(exist_ok=True)
+                self._disk.make(self._disk.root / "blobs")
                 with self._disk.replacing(self._marker) as write:
                     write(json.dumps({"imageLayoutVersion": VERSION}).encode())
 
@@ -100,17 +99,18 @@ class Index:
             raise errors.InvalidManifestError(f"{self._path} is more than {_LIMIT} bytes")
         try:
             descriptors = manifest.parse(raw, manifest.OCI_INDEX).manifests
-        except errors.InvalidManifestError as error:
+            head = json.loads(raw)
+            texts = list(map(_json, head.pop("manifests", None) or ()))
+        except (errors.InvalidManifestError, RecursionError) as error:
             raise errors.InvalidManifestError(f"{self._path}: {error}") from None
-        head = json.loads(raw)
         rows: dict[Name, Row] = {}
-        for descriptor, item in zip(descriptors, head.pop("manifests", None) or (), strict=True):
+        for descriptor, text in zip(descriptors, texts, strict=True):
             name = names.split(descriptor.annotations, descriptor.digest, self._own)
             if name is None or name in rows:
                 # Of two with one name the first counts, as elsewhere. The row stays in the file,
                 # under what is no tag, and is asked for by digest.
                 name = ("", f"row {len(rows)}")
-            rows[name] = Row(descriptor, _json(item))
+            rows[name] = Row(descriptor, text)
         return _Known(raw, head, rows)
 
     def _save(self, head: Mapping[str, Any], rows: Rows) -> None:
@@ -159,4 +159,4 @@ def row(name: Name, digest: str, content: Manifest) -> Row:
 
 
 def _json(item: Mapping[str, Any]) -> str:
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(item, separators=(",", ":"))

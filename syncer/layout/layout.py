@@ -41,7 +41,10 @@ class Layout:
         *,
         observer: events.Observer = events.ignore,
     ) -> None:
-        root = Path(path).expanduser().resolve()
+        try:
+            root = Path(path).expanduser().resolve()
+        except (RuntimeError, ValueError) as error:
+            raise errors.UsageError(f"{str(path)!r} is no directory: {error}") from None
         self._name = name or f"{names.PREFIX}{str(path).rstrip('/')}/"
         self._own = names.own_repository(self._name)
         self._observer = observer
@@ -123,7 +126,7 @@ class Layout:
             if not self._blobs.holds(blob):
                 self._blobs.write(blob, iter((manifest.raw,)))
             for child in manifest.manifests:
-                pass
+                rows.pop((repository, child.digest), None)
             if by_digest and self._rows_of(rows, repository, digest):
                 return
             rows.pop((repository, digest), None)
@@ -252,8 +255,7 @@ class Layout:
                 f"{root.parent} is not there: mount or make it, and {root.name} is made in it",
                 registry=self._name,
             )
-        with self._disk.failures(root):
-            root.mkdir(mode=0o755, exist_ok=True)
+        self._disk.make(root)
         self._index.create()
         self._disk.sweep()
         self._created = True

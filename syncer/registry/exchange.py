@@ -123,7 +123,7 @@ class Exchange:
             url = base.join(reference)
         except (httpx.InvalidURL, ValueError):
             url = httpx.URL("")
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.host or "%" in url.host:
             problem = "points to something that is no URL"
         elif base.scheme == "https" and url.scheme == "http":
             problem = f"leads from https to http, to {url.host}"
@@ -170,7 +170,7 @@ class Exchange:
         if attempt >= answers.retry(error).attempts or self.shared.circuit.open:
             raise error
         delay = max(self._backoff.delay(attempt), self.shared.gate.paused())
-        self.observer(events.Retried(self.name, method, str(error), delay))
+        self.observer(events.Retried(self.name, method, str(error), delay, error.status))
         self._sleep(delay)
         self._check_stop()
 

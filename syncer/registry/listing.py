@@ -17,8 +17,11 @@ MOST_ENTRIES = 1_000_000
 _PAGE_SIZE = "1000"
 # These codes of a 400 say what is asked for, not how much of it.
 _UNNAMED = frozenset({"NAME_INVALID", "NAME_UNKNOWN"})
-_LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[^;,\"]+(?:=\"[^\"]*\")?)*)")
-_NEXT = re.compile(r";\s*rel\s*=\s*(?:\"[^\"]*\bnext\b[^\"]*\"|next\b)", re.IGNORECASE)
+_PARAMETER = r"\s*;\s*[^;,=\s\"]+(?:\s*=\s*(?:\"[^\"]*\"|[^;,\"\s]*))?"
+_LINK = re.compile(rf"<([^>]*)>((?:{_PARAMETER})*)")
+_NEXT = re.compile(
+    r";\s*rel\s*=\s*(?:\"(?:[^\"]*\s)?next(?:\s[^\"]*)?\"|next(?![^\s;,]))", re.IGNORECASE
+)
 
 
 def tags(exchange: Exchange, repository: str) -> list[str]:

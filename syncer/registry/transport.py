@@ -123,10 +123,12 @@ class Transport(httpx.BaseTransport):
             case errors.ProtocolError():
                 return errors.ProtocolError(f"{asked}: {error}", registry=self._registry)
             case ssl.SSLCertVerificationError():
-                sentence = f"{asked}: its certificate is not trusted: {error.verify_message}"
+                # The details are missing from errors that Python made itself.
+                detail = getattr(error, "verify_message", error)
+                sentence = f"{asked}: its certificate is not trusted: {detail}"
                 hint = "; name the CA that signed it in ca_file"
                 return errors.RegistryError(sentence + hint, registry=self._registry)
-            case ssl.SSLError() if error.reason in _NOT_TLS:
+            case ssl.SSLError() if getattr(error, "reason", "") in _NOT_TLS:
                 sentence = f"{asked}: it does not speak TLS there; is its url http://?"
                 return errors.RegistryError(sentence, registry=self._registry)
             case socket.gaierror():

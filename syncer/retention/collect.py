@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from syncer.retention import wording
 from syncer.retention.closure import Graph
 from syncer.retention.decision import Decision, bars, roots
-from syncer.retention.keeps import Hold, end, reasons
+from syncer.retention.keeps import Hold, after, end, reasons
 from syncer.retention.policy import RetentionPolicy
 from syncer.retention.snapshot import Snapshot, possible
 
@@ -64,7 +64,8 @@ def _untagged(
     since = max(possible([snapshot.manifests[digest].untagged_since]), default=None)
     held = bars(policy, snapshot, digest, since, now)
     if since is not None and now - since < grace:
-        held.append(Hold(f"untagged for less than {wording.duration(grace)}", since + grace))
+        reason = f"untagged for less than {wording.duration(grace)}"
+        held.append(Hold(reason, after(since, grace)))
     if held:
         return Decision("", digest, True, "untagged", reasons(held), since, end(held))
     reason = f"untagged for {wording.duration(grace)}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from syncer.retention import wording
-from syncer.retention.keeps import Hold
+from syncer.retention.keeps import Hold, after
 from syncer.retention.policy import RetentionPolicy
 from syncer.retention.snapshot import Snapshot, TagFact
 
@@ -59,7 +59,8 @@ def bars(
     if since is None:
         found.append(Hold("its age is not known"))
     elif now - since < min_age:
-        found.append(Hold(f"younger than min_age of {wording.duration(min_age)}", since + min_age))
+        reason = f"younger than min_age of {wording.duration(min_age)}"
+        found.append(Hold(reason, after(since, min_age)))
     if policy.require_mirrored:
         verified = snapshot.mirrored.get(digest, frozenset())
         missing = [name for name in policy.require_mirrored if name not in verified]

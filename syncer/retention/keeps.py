@@ -43,6 +43,14 @@ def end(holds: Iterable[Hold]) -> datetime | None:
     return max(known, default=None) if len(known) == len(ends) else None
 
 
+def after(moment: datetime, span: timedelta) -> datetime | None:
+    """`span` after `moment`; None beyond the end of the calendar."""
+    try:
+        return moment + span
+    except OverflowError:
+        return None
+
+
 @dataclass(slots=True)
 class Unit:
     """A digest in a group: its tags there share one fate, and it is counted once.
@@ -128,8 +136,8 @@ def _last(
         unit.place = above[1].place if above and above[0] == rank else place
         above = (rank, unit)
         if unit.place <= count:
-            place_words = f"{wording.ordinal(unit.place)} {word}"
-            unit.holds.append(Hold(f"last {count}{where}: {place_words}"))
+            nth = word if unit.place == 1 else f"{wording.ordinal(unit.place)} {word}"
+            unit.holds.append(Hold(f"last {count}{where}: {nth}"))
 
 
 def _calendar(
@@ -182,7 +190,7 @@ def _hold_while(
     if since is None:
         unit.holds.append(Hold(f"{reason}: its age is not known"))
     elif now - since <= span:
-        unit.holds.append(Hold(reason, since + span))
+        unit.holds.append(Hold(reason, after(since, span)))
 
 
 def _ordered(unit: Unit) -> datetime | None:

@@ -52,8 +52,10 @@ def sentences(policy: RetentionPolicy) -> list[str]:
     if policy.protect:
         said.append(f"keep {_list([each.text for each in policy.protect])} whatever the rules say")
     if policy.pins:
-        said.append(f"keep what {plural(len(policy.pins), 'pin')} name")
+        said.append(f"keep what is pinned: {plural(len(policy.pins), 'pin')}")
     said += [_rule(rule) for rule in policy.rules]
+    if any(rule.keep.calendar for rule in policy.rules):
+        said.append(f"hours, days, weeks, months and years are those of {policy.timezone.key}")
     said.append("keep every tag that no rule claims")
     if policy.untagged_grace is not None:
         said.append(f"drop manifests without a tag after {duration(policy.untagged_grace)}")
@@ -86,8 +88,10 @@ def _kept(rule: Rule) -> list[str]:
         words.append(f"those of the last {duration(keep.within)}")
     for period, value in keep.calendar:
         noun = _NOUNS[period]
-        if isinstance(value, int):
-            words.append(f"the newest of each of the last {plural(value, noun)} that have one")
+        if value == 1:
+            words.append(f"the newest of the latest {noun} that has one")
+        elif isinstance(value, int):
+            words.append(f"the newest of each of the {value} latest {noun}s that have one")
         else:
             words.append(f"the newest of each {noun} for {duration(value)}")
     if keep.pulled_within is not None:

@@ -26,14 +26,6 @@ class _Names:
     start: str
     exact: bool
 
-    def meets(self, other: _Names) -> bool:
-        """Whether a name may be among both."""
-        if self.exact and other.exact:
-            return self.start == other.start
-        return (not self.exact and other.start.startswith(self.start)) or (
-            not other.exact and self.start.startswith(other.start)
-        )
-
 
 def onto_itself(rule: ReplicateRule) -> bool:
     """Whether a rule copies repositories to where they are."""
@@ -118,8 +110,10 @@ class _Graph:
     def _may_read(self, reader: int, written: _Names) -> bool:
         if written.exact:
             return self._rules[reader].repo_selection.matches(written.start)
-        return any(written.meets(each) for each in self._reads[reader]) and not (
-            written.start.startswith(self._skips[reader])
+        return not written.start.startswith(self._skips[reader]) and any(
+            read.start.startswith(written.start)
+            or (not read.exact and written.start.startswith(read.start))
+            for read in self._reads[reader]
         )
 
 

@@ -113,10 +113,9 @@ class Cron:
         """
         if len(self.hours) == 24:
             return self._next_hourly(moment, zone)
-        local = moment.astimezone(zone).replace(tzinfo=None)
-        for day in self._days_from(local.date()):
+        for day in self._days_from(moment.astimezone(zone).date()):
             for wall in self._walls(day):
-                if wall > local and (instant := _instant(wall, zone)) > moment:
+                if (instant := _instant(wall, zone)) > moment:
                     return instant
         raise AssertionError("parse refuses a line that never fits")
 

@@ -6,16 +6,21 @@ ends with a `Report`. Nothing here prints.
 
 from syncer.run.base import Environment, utc_now
 from syncer.run.oneoff import copy
-from syncer.run.retention import Pruned, prune
 from syncer.run.replication import preview, replication_rules, sync
+from syncer.run.retention import Pruned, apply_plan, prune
+from syncer.run.undoing import Why, restore, why
 
 __all__ = [
     "Environment",
     "Pruned",
+    "Why",
+    "apply_plan",
     "copy",
     "preview",
     "prune",
     "replication_rules",
+    "restore",
     "sync",
     "utc_now",
+    "why",
 ]

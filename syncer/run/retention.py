@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncer import errors, events, pins, plan, retention
 from syncer import prune as pruning
+from syncer.copy import Side
 from syncer.drop import Dropper, Order
 from syncer.plan import Action
-from syncer.prune import Judge, Verdict
+from syncer.prune import Judge, Planned, Verdict
 from syncer.report import Report
+from syncer.retention import Decision
 from syncer.rules import PolicyRules, Rules
 from syncer.run.base import Environment, Run, begin
 
@@ -58,7 +61,7 @@ def prune(
         names: Policies; all when empty.
         apply: Whether to drop what the plan drops.
         at: Judge as if it were then; nothing is stored or dropped.
-        allow_delete: The exact number of drops that lifts the limits on their number.
+        allow_delete: The exact number of all drops, which lifts the limits on their number.
         operator: Whether a person asked, so that schedules may drop from now on.
 
     Raises:
@@ -69,13 +72,108 @@ def prune(
     with begin(environment, "prune", {policy.name: True for policy in policies}) as run:
         pruned = Pruned(run.report)
         judge = Judge(run.state, at or run.started, run.started, _clock_problem(run))
-        _judge(run, policies, judge, pruned, allow_delete)
-        _announce(run, pruned, _run_limit(run, pruned, allow_delete))
+        _judge(run, policies, judge, pruned)
+        lifted = _lift(pruned, allow_delete)
+        _announce(run, pruned, "" if lifted else _run_limit(run, pruned))
         if at is None:
             pruned.plan = _store(run, policies, pruned)
         if apply and at is None and not pruned.refused:
-            _carry_out(run, policies, judge, pruned, allow_delete, operator=operator)
+            _carry_out(
+                run,
+                policies,
+                judge,
+                pruned.verdicts,
+                pruned.plan,
+                lifted=lifted,
+                operator=operator,
+            )
+    _note_policies(run, policies)
     return pruned
+
+
+def apply_plan(
+    environment: Environment, plan_id: str, *, allow_delete: int | None = None
+) -> Report:
+    """Carries out a stored plan: looks again, and drops only what both looks drop.
+
+    Raises:
+        UsageError: There is no such plan.
+        RefusedError: It is not pending any more, or its policies have changed since.
+    """
+    stored = environment.state.plans.get(plan_id)
+    if stored is None:
+        raise errors.UsageError(
+            f"there is no plan {plan_id!r}; `syncer status` lists those pending"
+        )
+    policies = retention_policies(environment.rules, stored.policies)
+    if stored.status != "pending" and not (stored.status == "refused" and allow_delete is not None):
+        raise errors.RefusedError(
+            f"plan {plan_id} is {stored.status}; make a new one: syncer prune"
+        )
+    if stored.rules_digest != policies_digest(policies):
+        raise errors.RefusedError(
+            f"the policies have changed since plan {plan_id} was made; make a new one: syncer prune"
+        )
+    with begin(environment, "apply", {policy.name: True for policy in policies}) as run:
+        judge = Judge(run.state, run.started, run.started, _clock_problem(run))
+        planned = list(_stored(run, policies, plan_id, allow_delete))
+        for each in planned:
+            matched = len(each.plan.steps) + each.plan.in_step
+            run.observer(events.RuleMatched(each.policy.name, 1, matched))
+            run.observer(_planned(each.plan, len(each.plan.steps)))
+        lifted = allow_delete is not None
+        _carry_out(run, policies, judge, planned, plan_id, lifted=lifted, operator=True)
+    _note_policies(run, policies)
+    return run.report
+
+
+def _stored(
+    run: Run, policies: Sequence[PolicyRules], plan_id: str, allow_delete: int | None
+) -> Iterator[Planned]:
+    """What a stored plan drops, a repository at a time; with the number allowed, refused ones too."""
+    parts = list(run.state.plans.parts(plan_id))
+    drops = sum(part.drops for part in parts)
+    if allow_delete not in (None, drops):
+        raise errors.RefusedError(f"plan {plan_id} drops {drops} tags, not {allow_delete}")
+    names = {settings.url: name for name, settings in run.environment.rules.registry.items()}
+    known = {policy.name: policy for job in jobs(run, policies) for policy, _ in job.policies}
+    for part in parts:
+        policy = known[part.body["policy"]]
+        side = Side(run.stores.get(names[part.registry]), part.repository)
+        tags = [Decision(*each) for each in part.body["tags"]]
+        refused = "" if allow_delete is not None else part.body["refused"]
+        yield Planned(policy, side, pruning.plan_of(policy, side, tags, refused))
+
+
+def policies_digest(policies: Sequence[PolicyRules]) -> str:
+    """What a stored plan depends on: the policies and guards in words, not the file's comments."""
+    words = [
+        repr(
+            (
+                each.name,
+                each.registry,
+                [str(p) for p in each.repos],
+                each.pins,
+                each.require_mirrored,
+            )
+        )
+        + "\n".join((*retention.sentences(each.policy()), repr(each.policy().guard)))
+        for each in policies
+    ]
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
+
+
+def _note_policies(run: Run, policies: Sequence[PolicyRules]) -> None:
+    for policy in policies:
+        report = run.report.rules[policy.name]
+        run.state.rules.finished(
+            policy.name,
+            run.stores.get(policy.registry).key,
+            started=run.started,
+            outcome=report.outcome,
+            in_step=report.outcome == "ok",
+            full_pass=report.outcome not in ("interrupted", "held"),
+        )
 
 
 def retention_policies(rules: Rules, names: Sequence[str]) -> list[PolicyRules]:
@@ -127,7 +225,9 @@ def _clock_problem(run: Run) -> str:
     latest = max(others, default=run.started)
     if latest <= run.started + _TOLERANCE:
         return ""
-    return f"this host's clock is behind the last run ({latest:%F %T}Z); nothing is pruned until then"
+    return (
+        f"this host's clock is behind the last run ({latest:%F %T}Z); nothing is pruned until then"
+    )
 
 
 def _judge(
@@ -135,7 +235,6 @@ def _judge(
     policies: Sequence[PolicyRules],
     judge: Judge,
     pruned: Pruned,
-    allow_delete: int | None,
 ) -> None:
     def keep(verdict: Verdict, ended: Callable[[], None]) -> None:
         if verdict.plan.steps or verdict.plan.refused:
@@ -145,15 +244,30 @@ def _judge(
         ended()
 
     graph = run.graph([policy.registry for policy in policies])
-    pruning.Pruning(graph, jobs(run, policies), judge, run.observer, keep, allow_delete).start()
+    pruning.Pruning(graph, jobs(run, policies), judge, run.observer, keep).start()
     graph.run()
     pruned.verdicts.sort(key=lambda verdict: verdict.plan.target)
 
 
-def _run_limit(run: Run, pruned: Pruned, allow_delete: int | None) -> str:
+def _lift(pruned: Pruned, allow_delete: int | None) -> bool:
+    """Lifts the guards on the number of drops when `allow_delete` is that very number."""
+    if allow_delete is None:
+        return False
+    drops = sum(_drops(verdict.plan) for verdict in pruned.verdicts)
+    if allow_delete != drops:
+        raise errors.RefusedError(
+            f"{drops} tags would go, not {allow_delete}: look at the plan again, then allow that number"
+        )
+    pruned.verdicts = [
+        pruning.lift(verdict) if verdict.plan.steps else verdict for verdict in pruned.verdicts
+    ]
+    return True
+
+
+def _run_limit(run: Run, pruned: Pruned) -> str:
     shared = run.environment.rules.retention.guard
     guard = retention.Guard(max_delete_run=shared.max_delete_run)
-    return retention.run_refusal(guard, pruned.drops, allow_delete)
+    return retention.run_refusal(guard, pruned.drops)
 
 
 def _announce(run: Run, pruned: Pruned, refused: str) -> None:
@@ -176,9 +290,11 @@ def _store(run: Run, policies: Sequence[PolicyRules], pruned: Pruned) -> str:
     """Stores the plan a repository at a time; returns its id."""
     ttl = run.environment.rules.retention.guard.plan_ttl
     plans = run.state.plans
-    stored = plans.create(
-        [policy.name for policy in policies], run.environment.rules.digest, run.started + ttl
-    )
+    names = [policy.name for policy in policies]
+    for old in plans.latest(status="pending"):
+        if set(old.policies) <= set(names):
+            plans.end(old.id, "superseded")
+    stored = plans.create(names, policies_digest(policies), run.started + ttl)
     for verdict in pruned.verdicts:
         plans.add(stored, *verdict.side.key, drops=_drops(verdict.plan), body=_body(verdict))
     summary = {"repositories": len(pruned.verdicts), "drops": pruned.drops}
@@ -202,9 +318,10 @@ def _carry_out(
     run: Run,
     policies: Sequence[PolicyRules],
     judge: Judge,
-    pruned: Pruned,
-    allow_delete: int | None,
+    planned: Sequence[Planned],
+    plan_id: str,
     *,
+    lifted: bool,
     operator: bool,
 ) -> None:
     if operator:
@@ -212,15 +329,15 @@ def _carry_out(
     graph = run.graph([policy.registry for policy in policies])
     order = Order(
         run.id,
-        pruned.plan,
+        plan_id,
         run.started,
         frozenset(policy.name for policy in policies if policy.apply),
-        allow_delete,
+        lifted,
     )
     dropper = Dropper(graph, judge, run.state, run.memory, run.observer, order)
-    graph.each(pruned.verdicts, dropper, lambda: None, _WINDOW)
+    graph.each(planned, dropper, lambda: None, _WINDOW)
     graph.run()
-    run.state.plans.end(pruned.plan, "applied")
+    run.state.plans.end(plan_id, "applied")
 
 
 def _drops(one: plan.RepositoryPlan) -> int:

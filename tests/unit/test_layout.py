@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from syncer import errors, events, manifest, reference
 from syncer.layout import Layout
 from syncer.manifest import Descriptor
-from syncer.store import Chunks, OpenBlob, Store, TagDelete, permits
+from syncer.store import OpenBlob, Store, TagDelete, permits
 from tests import content
 from tests.content import Blob, Content
 
@@ -261,6 +261,22 @@ def test_the_same_tag_put_again_writes_nothing(store: Layout, tmp_path: Path) ->
     assert (tmp_path / "usb/index.json").stat() == before
 
 
+def test_files_are_replaced_and_never_written_where_they_stand(
+    store: Layout, tmp_path: Path
+) -> None:
+    """Whoever has one open reads on in the old one; a reader never sees half of the new one."""
+    put(store, "app", "v1", CONTENTS[0])
+    index, blob = tmp_path / "usb/index.json", CONTENTS[0].blobs[0]
+    damaged = file_of(tmp_path / "usb", blob.digest)
+    damaged.write_bytes(b"x")
+    with index.open("rb") as old_index, damaged.open("rb") as old_blob:
+        before = index.read_bytes()
+        put(Layout(tmp_path / "usb"), "app", "v2", CONTENTS[0])
+        assert (old_index.read(), old_blob.read()) == (before, b"x")
+    assert index.read_bytes() != before
+    assert damaged.read_bytes() == blob.data
+
+
 def test_referrers_are_found_with_and_without_a_tag_and_through_the_fallback_index(
     store: Layout,
 ) -> None:
@@ -349,7 +365,7 @@ def test_what_other_tools_wrote_into_rows_survives_our_changes(
     one = {"mediaType": CONTENTS[0].media_type, "digest": CONTENTS[0].digest, "size": 1}
     foreign = [
         {**one, "annotations": {"org.opencontainers.image.ref.name": "Odd Name"}},
-        {**one, "annotations": {"org.opencontainers.image.ref.name": "Odd Name", "é": "1"}},
+        {**one, "annotations": {"org.opencontainers.image.ref.name": "Odd Name", "é": "\ud800"}},
         {**one, "annotations": {"org.opencontainers.image.ref.name": "app:v1"}, "platform": {"os": "x"}},
         {**one, "data": "e30=", "platform": {"os": "linux", "os.features": ["x"]}},
     ]  # fmt: skip
@@ -377,44 +393,3 @@ def test_threads_lose_no_row(store: Layout, tmp_path: Path) -> None:
     assert len(rows(tmp_path / "usb")) == 40
     check_layout(tmp_path / "usb")
     assert list((tmp_path / "usb").glob(".syncer-*")) == []
-
-
-class _Flaky:
-    """A source that breaks off with `error` until it is opened for the `good`th time."""
-
-    def __init__(self, data: bytes, error: errors.SyncerError, good: int) -> None:
-        self.data, self.error, self.good, self.opened = data, error, good, 0
-
-    @contextmanager
-    def __call__(self) -> Iterator[Chunks]:
-        self.opened += 1
-        yield self._chunks()
-
-    def _chunks(self) -> Chunks:
-        yield self.data[:10]
-        if self.opened < self.good:
-            raise self.error
-        yield self.data[10:]
-
-
-@pytest.mark.parametrize("good", [2, 3])
-def test_a_source_that_breaks_off_is_opened_again(store: Layout, good: int) -> None:
-    blob = content.blob("x", 50)
-    flaky = _Flaky(blob.data, errors.UnavailableError("broke off"), good)
-    assert store.put_blob("app", descriptor(blob), flaky) == "copied"
-    assert flaky.opened == good
-    assert read(store, descriptor(blob)) == blob.data
-
-
-@pytest.mark.parametrize(
-    ("error", "opened"), [(errors.UnavailableError("broke off"), 3), (errors.DeniedError("no"), 1)]
-)
-def test_a_source_is_not_opened_for_ever_nor_after_a_no(
-    store: Layout, error: errors.SyncerError, opened: int
-) -> None:
-    blob = content.blob("x", 50)
-    flaky = _Flaky(blob.data, error, good=9)
-    with pytest.raises(type(error)):
-        store.put_blob("app", descriptor(blob), flaky)
-    assert flaky.opened == opened
-    assert not store.has_blob("app", blob.digest)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from syncer import errors, manifest
 from syncer.layout import Layout
 from syncer.manifest import Descriptor, Manifest
-from syncer.store import TagDelete
+from syncer.store import Chunks, TagDelete
 from tests import content
 
 DATA = content.blob("x", 600_000).data
@@ -261,6 +261,16 @@ def test_the_directory_is_made_but_not_the_one_it_is_in(tmp_path: Path) -> None:
     assert (tmp_path / "media/usb").stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize("name", ["~nobody-has-this-name/usb", "loop/usb", "nul\0"])
+def test_a_path_that_leads_nowhere_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.UsageError, match="is no directory"):
+        Layout(name)
+
+
 def test_a_file_in_place_of_the_directory_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "usb").write_text("")
     store = Layout(tmp_path / "usb")
@@ -287,3 +297,44 @@ def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(
         fcntl.flock(alive, fcntl.LOCK_EX)
         Layout(path).put_manifest("app", "v2", MANIFEST)
         assert sorted(file.name for file in path.glob(".syncer-*")) == [".syncer-alive"]
+
+
+class _Flaky:
+    """A source that breaks off with `error` until it is opened for the `good`th time."""
+
+    def __init__(self, data: bytes, error: errors.SyncerError, good: int) -> None:
+        self.data, self.error, self.good, self.opened = data, error, good, 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[Chunks]:
+        self.opened += 1
+        yield self._chunks()
+
+    def _chunks(self) -> Chunks:
+        yield self.data[:10]
+        if self.opened < self.good:
+            raise self.error
+        yield self.data[10:]
+
+
+@pytest.mark.parametrize("good", [2, 3])
+def test_a_source_that_breaks_off_is_opened_again(tmp_path: Path, good: int) -> None:
+    store = Layout(tmp_path / "new")
+    flaky = _Flaky(DATA, errors.UnavailableError("broke off"), good)
+    assert store.put_blob("app", BLOB, flaky) == "copied"
+    assert flaky.opened == good
+    assert file_of(tmp_path / "new", BLOB.digest).read_bytes() == DATA
+
+
+@pytest.mark.parametrize(
+    ("error", "opened"), [(errors.UnavailableError("broke off"), 3), (errors.DeniedError("no"), 1)]
+)
+def test_a_source_is_not_opened_for_ever_nor_after_a_no(
+    tmp_path: Path, error: errors.SyncerError, opened: int
+) -> None:
+    store = Layout(tmp_path / "new")
+    flaky = _Flaky(DATA, error, good=9)
+    with pytest.raises(type(error)):
+        store.put_blob("app", BLOB, flaky)
+    assert flaky.opened == opened
+    assert not store.has_blob("app", BLOB.digest)

@@ -78,11 +78,11 @@ def test_example_1_the_newest_patches_of_each_line_and_what_is_pulled() -> None:
         "latest": "protected by 'latest'",
         "nightly-x": "claimed by no rule",
         "v1.4.0": r"protected by 're:v\\d+\\.\\d+\\.0'",
-        "v1.4.10": "last 2 of 1.4: 1st highest",
+        "v1.4.10": "last 2 of 1.4: highest",
         "v1.4.2": "pulled within 90 days",
         "v1.4.3": "last 2 of 1.4: 2nd highest",
         "v1.5.0": r"protected by 're:v\\d+\\.\\d+\\.0'",
-        "v1.6.0-rc.3": "last 1: 1st newest",
+        "v1.6.0-rc.3": "last 1: newest",
     }
 
 
@@ -105,7 +105,7 @@ def test_example_2_builds_per_branch_by_calendar() -> None:
     kept = reasons(policy(BUILDS), found)
     assert len(kept) == 12 + 1
     assert kept["main-20260503-abcdef0"] == "daily 2026-05-03 of main, weekly 2026-W18 of main"
-    assert kept["release-7-20240101-abcdef0"].startswith("last 3 of release-7: 1st newest")
+    assert kept["release-7-20240101-abcdef0"].startswith("last 3 of release-7: newest")
 
 
 def test_example_3_pull_requests_go_altogether() -> None:
@@ -284,3 +284,12 @@ def test_a_pin_says_where_it_stands_and_why() -> None:
 
 def test_a_repository_without_rules_loses_nothing() -> None:
     assert not dropped(policy(), snapshot({"v1": NOW - days(900)}))
+
+
+def test_a_time_at_the_end_of_the_calendar_is_just_young() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    facts = (TagFact("v1", digest(1), first_seen=NOW, pushed=last),)
+    found = Snapshot("prod/app", facts, complete=True)
+    (decision,) = retention.decide(policy(Rule("all", ANY, Keep(within=days(1)))), found, NOW)
+    assert decision.keep
+    assert decision.due is None

@@ -355,5 +355,9 @@ def test_what_is_no_duration_is_refused_in_one_sentence(text: str, says: str) ->
     assert says in str(refused.value)
 
 
+def test_the_shortest_interval_is_ten_seconds() -> None:
+    assert schedule.parse("every 10s").every == timedelta(seconds=10)
+
+
 def test_a_line_is_parsed_once() -> None:
     assert cron.parse("1 2 3 4 5") is cron.parse("1 2 3 4 5")
