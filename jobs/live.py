@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncer import events
+from syncer.report import RuleReport
 from syncer.rules import PolicyRules, ReplicateRule, Rules
 from syncer.state import RuleState
 
@@ -25,6 +26,7 @@ class Current:
         stop: Set to end it at the next blob boundary.
         planned, ended: Steps known, and those of them that have ended.
         written: Bytes sent.
+        pending: Bytes of blobs that are known and not placed yet.
     """
 
     rule: str
@@ -33,6 +35,7 @@ class Current:
     planned: int = 0
     ended: int = 0
     written: int = 0
+    pending: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __call__(self, event: events.Event) -> None:
@@ -41,10 +44,13 @@ class Current:
             match event:
                 case events.StepsPlanned():
                     self.planned += event.steps
+                    self.pending += event.size
                 case events.StepDone(outcome=outcome) if outcome in _ENDED:
                     self.ended += 1
                 case events.BytesMoved(direction="written"):
                     self.written += event.count
+                case events.BlobDone():
+                    self.pending = max(0, self.pending - event.size)
 
 
 class Live:
@@ -54,6 +60,7 @@ class Live:
         rules: The rules in force.
         loaded: Since when they are.
         problem: Why the file as it stands now is not in force; empty when it is.
+        last: How the last run of each rule in this process fared.
         stopping: Whether the daemon ends: nothing new begins.
         now: The clock.
     """
@@ -62,6 +69,7 @@ class Live:
         self.rules = rules
         self.loaded = self.started = now()
         self.problem = ""
+        self.last: dict[str, RuleReport] = {}
         self.stopping = False
         self.now = now
         self._lock = threading.Lock()
@@ -94,6 +102,10 @@ class Live:
         finally:
             with self._lock:
                 del self._running[rule]
+
+    def ended(self, rule: str, fared: RuleReport, _: object) -> None:
+        """Remembers how a run fared."""
+        self.last[rule] = fared
 
     def stop(self) -> None:
         """Asks every run to end."""

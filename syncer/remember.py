@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from syncer import errors
 from syncer.manifest import Manifest
 from syncer.memory import Bindings, Lease, Where
 from syncer.state import Drop, State
+
+
+@dataclass
+class _Shared:
+    """A lease that several parts of one run use: two rules may write to one repository."""
+
+    lease: Lease
+    users: int = 0
+
+
+@dataclass(frozen=True)
+class _Use:
+    memory: StateMemory
+    where: Where
+    lease: Lease
+
+    def check(self) -> None:
+        self.lease.check()
+
+    def release(self) -> None:
+        self.memory.release(self.where)
 
 
 class StateMemory:
@@ -24,6 +47,8 @@ class StateMemory:
         self._state = state
         self._run = run
         self._undo_until = undo_until
+        self._lock = threading.Lock()
+        self._held: dict[Where, _Shared] = {}
 
     def ours(self, where: Where) -> Bindings:
         """See `Memory`."""
@@ -57,12 +82,30 @@ class StateMemory:
 
     def lease(self, where: Where, what: str) -> Lease:
         """See `Memory`."""
+        with self._lock:
+            held = self._held.get(where)
+            if held is None:
+                held = self._held[where] = _Shared(self._acquire(where, what))
+            held.users += 1
+        return _Use(self, where, held.lease)
+
+    def release(self, where: Where) -> None:
+        """Gives back one use of a lease; the last one lets others have it."""
+        with self._lock:
+            held = self._held[where]
+            held.users -= 1
+            if not held.users:
+                del self._held[where]
+                held.lease.release()
+
+    def _acquire(self, where: Where, what: str) -> Lease:
         lease = self._state.leases.acquire(*where, what)
         if lease is not None:
             return lease
         holder = self._state.leases.holder(*where)
         raise errors.HeldError(
-            f"held by process {holder.pid} on {holder.host} ({holder.what}) since {holder.since:%F %T}Z"
+            f"held by process {holder.pid} on {holder.host} ({holder.what}) since"
+            f" {holder.since:%F %T}Z"
             if holder
             else "held by a run that has just ended; run it again"
         )

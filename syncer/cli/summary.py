@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 3
 # Outcomes of steps that get a column when there are any.
 _COLUMNS = ("skipped", "suppressed", "conflict", "held", "refused", "interrupted", "failed")
-_TRANSIENT = frozenset({"failed", "held", "interrupted"})
+_TRANSIENT = frozenset({"failed", "held"})
 _HEADS = {"conflict": "conflicts"}
 _ACTIONS = {"copy": "copied", "overwrite": "overwritten", "drop": "dropped"}
 _PRUNE = "prune"
@@ -157,10 +157,10 @@ def _notices(notices: list[events.Noticed]) -> None:
 
 def _advice(run: Report, again: str) -> None:
     """What to type next."""
-    if not run.errors:
-        return
-    console.say()
-    if run.run:
-        console.say(f"syncer history {run.run}  shows every step")
-    if any(event.outcome in _TRANSIENT for event in run.errors):
-        console.say(f"{again}  tries again")
+    lines = [f"syncer history {run.run}  shows every step"] if run.run and run.errors else []
+    if run.outcome == "interrupted":
+        lines.append(f"{again}  goes on from here")
+    elif any(event.outcome in _TRANSIENT for event in run.errors):
+        lines.append(f"{again}  tries again")
+    for line in ["", *lines] if lines else []:
+        console.say(line)

@@ -24,6 +24,7 @@ from syncer.store import OpenBlob
 # Below what gateways in front of registries were seen to take (ACR names a limit near 20 MB).
 CHUNK = 10 * 1024 * 1024
 _NEXT = {Style.PUT: Style.PATCH, Style.PATCH: Style.CHUNKS}
+_MOST_RESTARTS = 2
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})")
 _OCTETS = ("Content-Type", "application/octet-stream")
 _STORED = (201, 200, 204)
@@ -261,9 +262,14 @@ class _Upload:
         elif error.status in _NOT_SO:
             self._change_style(error)
         elif error.status == 416 or not _SESSION_CODES.isdisjoint(error.codes):
-            # The session is lost, or it is not what it was said to be.
+            # The session is lost, or has come further than it said when it was asked.
             self._restarts += 1
-            self._change_style(error) if self._restarts > 1 else self._restart()
+            if self._restarts > _MOST_RESTARTS:
+                self._change_style(error)
+            elif error.status == 416:
+                self._resume()
+            else:
+                self._restart()
         elif self._offset and "DIGEST_INVALID" in error.codes and not self._restarts:
             self._restarts += 1
             self._restart()

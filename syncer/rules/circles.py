@@ -69,6 +69,8 @@ class _Graph:
                 self._targets.setdefault(rule.source, set()).update(rule.target)
         self._reads = [[_start(each) for each in rule.repos] for rule in rules]
         self._skips = [_skipped(rule) for rule in rules]
+        self._reached = functools.cache(self._reach)
+        self._fed = functools.cache(self._feed)
 
     def circle(self, first: int) -> list[int]:
         """The shortest way from a rule back to it, with the rule itself once; empty: none."""
@@ -85,8 +87,8 @@ class _Graph:
                     queue.append(after)
         return []
 
-    @functools.cache  # noqa: B019 - the graph lives as long as one check
-    def _reached(self, registry: str) -> set[str]:
+    def _reach(self, registry: str) -> set[str]:
+        """The registries that content of one may come to."""
         reached: set[str] = set()
         queue = [registry]
         for each in queue:
@@ -95,8 +97,7 @@ class _Graph:
             queue += new
         return reached
 
-    @functools.cache  # noqa: B019
-    def _fed(self, index: int) -> list[int]:
+    def _feed(self, index: int) -> list[int]:
         """The rules that may read what a rule writes."""
         rule = self._rules[index]
         writes = [_written(rule.rename, each) for each in self._reads[index]]

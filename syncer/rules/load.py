@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from syncer import errors
 from syncer.errors import Problem
-from syncer.rules import checks
+from syncer.rules import checks, positions, problems
 from syncer.rules.model import Rules
 from syncer.rules.positions import Location
 
@@ -85,8 +85,6 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 
 def _problems(text: str, found: list[tuple[Location, str]]) -> list[Problem]:
-    from syncer.rules import positions, problems  # noqa: PLC0415 - see `_all_found`
-
     known = positions.lines(text)
     return [
         Problem(positions.line_of(location, known), problems.path(location), message)
@@ -98,8 +96,6 @@ def _all_found(
     data: Mapping[str, Any], error: ValidationError, context: dict[str, Any]
 ) -> list[tuple[Location, str]]:
     """The mistakes of shape, and what the checks find in the parts that have none."""
-    from syncer.rules import problems  # noqa: PLC0415 - only for a file that is wrong
-
     found = list(problems.found(error))
     wrong = {_part(location) for location, _ in found}
     sound = Rules.model_validate({**_without(data, wrong), "schema": 1}, context=context)

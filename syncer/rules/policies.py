@@ -119,7 +119,7 @@ class PolicyRules(Scheduled):
         untagged: What happens to manifests without a tag; None: they stay.
         apply: Whether the schedule carries its plans out; else it stores them.
         require_mirrored: Names of registries that must have a digest before it goes here.
-        guard: What differs here from `[retention.guard]`; None: nothing.
+        guard: What differs here from `[retention.guard]`: only the keys that are set count.
         rule: The first one that matches a tag claims it.
     """
 
@@ -131,7 +131,7 @@ class PolicyRules(Scheduled):
     untagged: Untagged | None = None
     apply: bool = False
     require_mirrored: Array[str] = ()
-    guard: PolicyGuard | None = None
+    guard: PolicyGuard = PolicyGuard()
     rule: Array[TagRules] = ()
 
     _guard: retention.Guard = PrivateAttr(_GUARD)
@@ -144,11 +144,7 @@ class PolicyRules(Scheduled):
 
     def policy(self, pins: Sequence[retention.Pin] = ()) -> retention.RetentionPolicy:
         """The same, as a value of the engine, with what was read from the files of `pins`."""
-        own = (
-            {key: getattr(self.guard, key) for key in self.guard.model_fields_set}
-            if self.guard
-            else {}
-        )
+        own = {key: getattr(self.guard, key) for key in self.guard.model_fields_set}
         return retention.RetentionPolicy(
             name=self.name,
             rules=tuple(

@@ -324,4 +324,5 @@ def test_an_upload_to_distribution_goes_on_after_a_break(
         eu.client.put_blob(repository, descriptor(LARGE), source(LARGE))
         assert eu.client.has_blob(repository, descriptor(LARGE).digest)
         assert cut.done
-        assert (eu.requests()["PATCH"], eu.requests()["POST"]) == (2, begun)
+        assert eu.requests()["POST"] == begun
+        assert eu.requests()["PATCH"] > 1
