@@ -19,10 +19,12 @@ from typing import NoReturn, Self
 
 import click
 
-from jobs import sdnotify
+from jobs import sdnotify, web
 from jobs.live import Live, scheduled
+from jobs.metrics import Metrics
 from jobs.once import Once
 from jobs.schedule import Schedule
+from jobs.standing import Standing
 from syncer import errors, log, rules, state, stores
 
 DEFAULT_CONFIG = "/etc/syncer/rules.toml"
@@ -72,6 +74,7 @@ def startup(path: Path, stack: ExitStack) -> Daemon:
         RulesError: The file is wrong; nothing was opened.
         HeldError: Another daemon uses this state.
         StateError: The state cannot be used.
+        UsageError: The address to listen on cannot be had.
     """
     _forward_other_logs()
     signals = stack.enter_context(Signals())
@@ -83,7 +86,8 @@ def startup(path: Path, stack: ExitStack) -> Daemon:
         log.get().warning("state.notice", message=notice)
     for run in opened.recover():
         log.get().warning("run.was_cut_off", run=run)
-    daemon = Daemon(path, Live(known, _now), opened, signals)
+    listener = stack.enter_context(web.listen(known.daemon.listen))
+    daemon = Daemon(path, Live(known, _now), opened, signals, listener)
     daemon.begin(stack)
     return daemon
 
@@ -91,21 +95,41 @@ def startup(path: Path, stack: ExitStack) -> Daemon:
 class Daemon:
     """A daemon between its startup and its end."""
 
-    def __init__(self, path: Path, live: Live, opened: state.State, signals: Signals) -> None:
+    def __init__(
+        self,
+        path: Path,
+        live: Live,
+        opened: state.State,
+        signals: Signals,
+        listener: socket.socket,
+    ) -> None:
         self._path = path
         self._live = live
         self._state = opened
         self._signals = signals
         self._connections = stores.Registries()
-        once = Once(live, opened, self._connections)
+        self._beaten = time.monotonic()
+        metrics = Metrics()
+        once = Once(
+            live,
+            opened,
+            self._connections,
+            observers=[metrics.observe],
+            ended=[live.ended, metrics.ended],
+        )
         self._schedule = Schedule(live, opened, once)
+        metrics.registry.register(Standing(live, opened, self._schedule.next_runs))
+        view = web.View(live, opened, self._schedule.next_runs)
+        self._server = web.Server(listener, view, metrics.registry, self._is_healthy)
 
     def begin(self, stack: ExitStack) -> None:
-        """Sets the first schedule and says so."""
+        """Sets the first schedule, answers requests, and says so."""
         self._schedule.daily(self._maintain, _FIRST_MAINTENANCE)
         self._schedule.start()
+        self._server.start()
+        stack.callback(self._server.close)
         stack.enter_context(_beating(self._beat, min(_BEAT, (sdnotify.patience() or _BEAT) / 2)))
-        log.get().info("daemon.ready", rules=len(scheduled(self._live.rules)))
+        log.get().info("daemon.ready", rules=len(scheduled(self._live.rules)), url=self._server.url)
         self._tell()
         sdnotify.ready()
 
@@ -184,13 +208,17 @@ class Daemon:
     def _beat(self) -> None:
         try:
             if self._schedule.turning():
+                self._beaten = time.monotonic()
                 sdnotify.alive()
             self._tell()
         except errors.StateError as error:
             log.get().error("beat.failed", error=str(error))
 
+    def _is_healthy(self) -> bool:
+        return time.monotonic() - self._beaten < 3 * _BEAT
+
     def _tell(self) -> None:
-        sdnotify.status(self._live.status())
+        sdnotify.status(f"{self._live.status()}; {self._server.url}")
 
     def _maintain(self) -> None:
         log.get().info("state.maintained", rows=self._state.maintain())

@@ -13,6 +13,7 @@ from syncer.report import RuleReport
 from syncer.rules import PolicyRules, ReplicateRule, Rules
 from syncer.state import RuleState
 
+Rule = ReplicateRule | PolicyRules
 _ENDED = frozenset({"done", "failed", "skipped", "held", "interrupted"})
 
 
@@ -125,13 +126,17 @@ class Live:
         return doing
 
 
-def scheduled(rules: Rules) -> list[ReplicateRule | PolicyRules]:
-    """The rules and policies with a schedule."""
-    every: list[ReplicateRule | PolicyRules] = [*rules.replicate, *rules.policies]
-    return [rule for rule in every if rule.schedule]
+def rules_of(rules: Rules) -> list[Rule]:
+    """The replication rules and the retention policies: names are unique among all of them."""
+    return [*rules.replicate, *rules.policies]
 
 
-def registries(rule: ReplicateRule | PolicyRules) -> tuple[str, ...]:
+def scheduled(rules: Rules) -> dict[str, Rule]:
+    """Those with a schedule, by name."""
+    return {rule.name: rule for rule in rules_of(rules) if rule.schedule}
+
+
+def registries(rule: Rule) -> tuple[str, ...]:
     """The names of the registries that the state keeps a record of this rule for."""
     return rule.target if isinstance(rule, ReplicateRule) else (rule.registry,)
 

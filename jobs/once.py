@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from jobs.journal import Journal
-from jobs.live import Current, Live, registries, scheduled
+from jobs.live import Current, Live, Rule, registries, scheduled
 from jobs.prune import prune
 from jobs.replicate import replicate
 from syncer import errors, events, log, run, stores
 from syncer.report import Report, RuleReport
-from syncer.rules import PolicyRules, ReplicateRule, Rules
+from syncer.rules import ReplicateRule, Rules
 from syncer.state import State
 
-Rule = ReplicateRule | PolicyRules
 Ended = Callable[[str, RuleReport, Report | None], None]
 
 
@@ -49,7 +48,7 @@ class Once:
     def __call__(self, name: str) -> None:
         """Runs the rule called `name`, unless it is gone or the daemon stops. Raises nothing."""
         rules = self._live.rules
-        rule = next((each for each in scheduled(rules) if each.name == name), None)
+        rule = scheduled(rules).get(name)
         if rule is None or self._live.stopping:
             return
         with log.bound(rule=name):

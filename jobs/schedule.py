@@ -16,8 +16,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from jobs.live import Live, scheduled
-from jobs.once import Rule, keys
+from jobs.live import Live, Rule, scheduled
+from jobs.once import keys
 from jobs.timetable import Timetable, retry
 from syncer import log
 from syncer.state import RuleState, State
@@ -92,7 +92,7 @@ class Schedule:
         """
         with self._planning:
             known = self._known()
-            rules = {rule.name: rule for rule in scheduled(self._live.rules)}
+            rules = scheduled(self._live.rules)
             for name in self.next_runs().keys() - rules.keys():
                 self._scheduler.remove_job(_PREFIX + name)
             for name, rule in rules.items():
@@ -160,7 +160,7 @@ class Schedule:
     def _run(self, name: str) -> None:
         self._once(name)
         rules = self._live.rules
-        rule = next((each for each in scheduled(rules) if each.name == name), None)
+        rule = scheduled(rules).get(name)
         job = self._scheduler.get_job(_PREFIX + name)
         if rule is None or job is None:  # gone since
             return

@@ -8,10 +8,9 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jobs.live import Live, lag, registries
+from jobs.live import Live, lag, registries, rules_of
 from syncer import errors, stores
 from syncer.report import EXIT_CODES
-from syncer.rules import PolicyRules, ReplicateRule
 from syncer.state import RuleState, State
 
 _AT = ("rule", "target")
@@ -63,7 +62,7 @@ class Standing(Collector):
 
     def _runs(self) -> Iterator[Metric]:
         current = {run.rule: run for run in self._live.running}
-        names = [rule.name for rule in self._rules()]
+        names = [rule.name for rule in rules_of(self._live.rules)]
         yield _gauge(
             "rule_running",
             "1 while a run of the rule is under way.",
@@ -86,7 +85,9 @@ class Standing(Collector):
     def _last_runs(self) -> Iterator[Metric]:
         """What only the reports of this daemon's own runs say."""
         last = {
-            rule.name: fared for rule in self._rules() if (fared := self._live.last.get(rule.name))
+            rule.name: fared
+            for rule in rules_of(self._live.rules)
+            if (fared := self._live.last.get(rule.name))
         }
         for outcome, text in (
             ("conflict", "Tags left alone at a target because syncer did not put them there"),
@@ -165,16 +166,13 @@ class Standing(Collector):
         text = "Tags that the pending plan of the policy would drop."
         yield _gauge("prune_pending_drops", text, ("policy",), drops)
 
-    def _rules(self) -> list[ReplicateRule | PolicyRules]:
-        return [*self._live.rules.replicate, *self._live.rules.policies]
-
     def _known(self) -> dict[Labels, RuleState]:
         """The records of the rules in force, by rule and name of the registry."""
         settings = self._live.rules.registry
         records = {(each.rule, each.target): each for each in self._state.rules.all()}
         return {
             (rule.name, name): records[at]
-            for rule in self._rules()
+            for rule in rules_of(self._live.rules)
             for name in registries(rule)
             if (at := (rule.name, stores.key(settings[name]))) in records
         }

@@ -108,12 +108,7 @@ class _Target:
             self._ended()
             return
         self._lease = outcome.get()
-        self._target = copy.Destination(
-            self._target.store,
-            self._target.repository,
-            empty=self._target.empty,
-            check=self._lease.check,
-        )
+        self._target = dataclasses.replace(self._target, check=self._lease.check)
         self._run.each(self._plan.steps, self._begin, self._finish, self._run.threads * 2)
 
     def _begin(self, step: plan.Step, ended: Callable[[], None]) -> None:

@@ -46,10 +46,12 @@ class Destination(Side):
 
     Attributes:
         empty: Whether the repository had nothing when the run looked, so nothing need be asked.
+        referrers: Whether what refers to content comes along with it.
         check: Raises `LeaseLostError` when the repository is no longer ours to write.
     """
 
     empty: bool = False
+    referrers: bool = True
     check: Callable[[], None] = lambda: None
 
 
@@ -62,6 +64,7 @@ class Comparison:
         target: Where it goes.
         plan: What is to be done.
         manifests: Source manifests that are already at hand, by digest.
+        in_step: The tags that point to the same digest on both sides, and that digest.
         unsupported_fails: Whether content that can never be copied counts as a failure.
     """
 
@@ -69,6 +72,7 @@ class Comparison:
     target: Destination
     plan: RepositoryPlan
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
+    in_step: Mapping[str, str] = field(default_factory=dict)
     unsupported_fails: bool = False
 
 
@@ -80,7 +84,6 @@ class Copier:
         observer: Told of every blob.
         candidates: Repositories of a store (by key) that may hold a digest, best first.
         foreign: Whether non-distributable layers are copied too.
-        referrers: Whether what refers to copied content is copied with it.
         targets: How many targets one source has; with several, its blobs are read once.
     """
 
@@ -91,10 +94,8 @@ class Copier:
         candidates: Callable[[str, str], Sequence[str]] = lambda key, digest: (),  # noqa: ARG005
         *,
         foreign: bool = False,
-        referrers: bool = True,
         targets: int = 1,
     ) -> None:
-        self._referrers = referrers
         self._run = run
         self._observer = observer
         self._candidates = candidates
@@ -144,7 +145,7 @@ class Copier:
         self, source: Side, subject: str, target: Destination, then: work.Then, depth: int = 0
     ) -> None:
         """Brings what refers to `subject`, and what refers to that, where the source tells."""
-        if not self._referrers:
+        if not target.referrers:
             then(work.DONE)
             return
         if depth > MAX_DEPTH:
@@ -228,7 +229,7 @@ class Copier:
                 self._child(source, child, target, join.part(), depth + 1)
                 self.attach(source, child.digest, target, join.part())
             for blob in found.blobs():
-                self._blob(source, blob, target, join.part())
+                self.blob(source, blob, target, join.part())
             join.seal()
 
         if known is not None:
@@ -263,7 +264,11 @@ class Copier:
 
         self._once.ask((target.key, child.digest), put if target.empty else ask, then)
 
-    def _blob(self, source: Side, blob: Descriptor, target: Destination, then: work.Then) -> None:
+    def read(self, source: Side, digest: str, then: work.Then) -> None:
+        """Ends with the manifest that has `digest` at the source."""
+        self._manifests.read(source, digest, then)
+
+    def blob(self, source: Side, blob: Descriptor, target: Destination, then: work.Then) -> None:
         """Has a blob in the target repository, carried over the wire once per target registry."""
         if blob.is_foreign and not self._foreign:
             then(work.DONE)

@@ -104,7 +104,8 @@ class StepDone:
 
     Attributes:
         action: copy, overwrite, drop, trash, restore, repair ...
-        outcome: done, skipped, conflict, suppressed, held, interrupted or failed.
+        outcome: done, skipped, conflict, suppressed, held, interrupted, failed or wrong (found
+            so and left).
         reference: The full reference that changed, or would have.
         digest: What it points to now; for a drop, what it pointed to.
         previous: What it pointed to before, where it was known.

@@ -80,6 +80,7 @@ class Replication:
         observer: Told what was matched, planned and could not be looked at.
         apply: What becomes of each comparison.
         only: Narrows every rule to the source repositories it matches.
+        attachments: Whether new referrers of tags in step are looked for.
         now: When the run began.
     """
 
@@ -92,12 +93,14 @@ class Replication:
         apply: Apply,
         *,
         only: Selection | None = None,
+        attachments: bool = True,
         now: datetime,
     ) -> None:
         self.run = run
         self.memory = memory
         self.observer = observer
         self.apply = apply
+        self.attachments = attachments
         self.now = now
         self._jobs = jobs
         self._only = only
@@ -230,7 +233,7 @@ class _Repository:
                 raise
             tags = []  # a catalog may still list what has been emptied
         self._all_tags = tags
-        if rule.referrers and tags:
+        if rule.referrers and tags and self._all.attachments:
             self._api = self._source.store.referrers_api(self._source.repository)
         counts = rule.tag_selection.counts(tags)
         self._all.observer(events.PatternsMatched(rule.name, "tags", counts))
@@ -424,7 +427,9 @@ class _Repository:
             memory.will_write(where, found.in_step, self._source.key)
         return Comparison(
             self._source,
-            copy.Destination(target.store, self._name, empty=target.new),
+            copy.Destination(
+                target.store, self._name, empty=target.new, referrers=rule.referrers
+            ),
             plan.replication(
                 rule.name,
                 _place(self._source.store, self._source.repository),
@@ -436,6 +441,7 @@ class _Repository:
                 new=target.new,
             ),
             self._manifests,
+            found.in_step,
             unsupported_fails=rule.unsupported == "fail",
         )
 

@@ -21,7 +21,7 @@ EXIT_CODES = {
 }
 # Errors beyond this many are counted, not listed: a dead registry has one per tag.
 MOST_ERRORS = 1000
-_TROUBLE = frozenset({"failed", "conflict", "refused", "held"})
+_TROUBLE = frozenset({"failed", "wrong", "conflict", "refused", "held"})
 
 
 @dataclass
@@ -56,7 +56,7 @@ class RuleReport:
             return "interrupted"
         if steps["refused"]:
             return "refused"
-        if steps["failed"] or steps["conflict"]:
+        if steps["failed"] or steps["conflict"] or steps["wrong"]:
             return "partial" if good or not steps["failed"] else "failed"
         if steps["held"]:
             return "partial" if good else "held"
@@ -171,6 +171,7 @@ class Report:
             "skipped",
             "conflict",
             "failed",
+            "wrong",
             "suppressed",
             "held",
             "refused",

@@ -48,7 +48,8 @@ class Rule:
 
     def fits(self, asked: Asked) -> bool:
         """Whether it answers this request; counts it."""
-        fits = self.left > 0 and self.method == asked.method and self.path.fullmatch(asked.path)
+        method = self.method in ("*", asked.method)
+        fits = self.left > 0 and method and self.path.fullmatch(asked.path)
         self.left -= bool(fits)
         return bool(fits)
 
@@ -75,7 +76,10 @@ class Asked:
     def body(self) -> bytes:
         """The request's body, read when first asked for."""
         if self._body is None:
-            self._body = self.read(self.length)
+            body = self.read(self.length)
+            if len(body) < self.length:
+                raise ConnectionResetError("the client broke off")
+            self._body = body
         return self._body
 
     @property
@@ -171,7 +175,10 @@ class FakeRegistry:
         self._server.end()
 
     def on(self, method: str, path: str, action: Action, times: float = float("inf")) -> None:
-        """Answers requests whose path matches in full with `action`, the next `times` times."""
+        """Answers requests whose path matches in full with `action`, the next `times` times.
+
+        `*` is any method. An action that does not answer leaves that to the next rule.
+        """
         self._rules.append(Rule(method, re.compile(path), action, times))
 
     def holds(self, name: str) -> Repository:

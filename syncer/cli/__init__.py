@@ -18,7 +18,19 @@ from syncer.cli import boundary, command, signals
 from syncer.cli.session import Session
 
 # In the order of the help.
-_COMMANDS = ("check", "plan", "sync", "copy", "prune", "ls", "status", "history")
+_COMMANDS = (
+    "check",
+    "plan",
+    "sync",
+    "copy",
+    "prune",
+    "apply",
+    "why",
+    "undo",
+    "ls",
+    "status",
+    "history",
+)
 
 
 class Commands(click.Group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +10,7 @@ import click
 from syncer import errors
 from syncer.cli import console, summary, working
 from syncer.cli.command import Command, as_json, repo_glob
-from syncer.cli.session import Session, now
+from syncer.cli.session import Session
 
 if TYPE_CHECKING:
     from syncer.rules import Rules
@@ -61,7 +62,7 @@ def command(
             replication, found = run.preview(work.environment, names, only=only)
             weight = browse.weigh(found)
         if policies:
-            pruned = run.prune(work.environment, policies, at=now())
+            pruned = run.prune(work.environment, policies, ahead=timedelta())
     made = planned.Planned(replication, found, weight, pruned, work.tally.patterns)
     if as_json:
         console.emit(made.as_dict())

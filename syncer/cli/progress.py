@@ -151,7 +151,7 @@ class Lines:
         match event:
             case events.StepDone(outcome=outcome) if outcome in _TROUBLE:
                 self._problem(outcome, event.reference, event.reason, event)
-            case events.StepDone(action="overwrite" | "drop", outcome="done"):
+            case events.StepDone(action="overwrite" | "drop" | "restore", outcome="done"):
                 self._write(f"{_PAST[event.action]} {event.reference}: {_moved(event)}", "")
             case events.StepDone(outcome="done") if self._verbose:
                 self._write(f"{_PAST.get(event.action, event.action)} {event.reference}", "")
@@ -201,6 +201,8 @@ _PAST = {"copy": "copied", "overwrite": "overwrote", "drop": "dropped", "restore
 
 
 def _moved(event: events.StepDone) -> str:
+    if event.action == "restore":
+        return event.digest
     if event.action == "drop":
         return text.shortened(f"{event.digest} ({event.reason})")
     return text.shortened(f"{event.previous} -> {event.digest}")

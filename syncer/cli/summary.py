@@ -17,8 +17,24 @@ _EXAMPLES = 3
 _COLUMNS = ("skipped", "suppressed", "conflict", "held", "refused", "interrupted", "failed")
 _TRANSIENT = frozenset({"failed", "held"})
 _HEADS = {"conflict": "conflicts"}
-_ACTIONS = {"copy": "copied", "overwrite": "overwritten", "drop": "dropped"}
+_ACTIONS = {
+    "copy": "copied",
+    "overwrite": "overwritten",
+    "attach": "attached",
+    "drop": "dropped",
+    "restore": "restored",
+    "repair": "repaired",
+    "expire": "expired",
+}
 _PRUNE = "prune"
+# What to do, where the error does not say it.
+_HINTS = {
+    "CONFLICT": 'to replace what stands there: overwrite = "always" in the rule',
+    "UNAVAILABLE": "is it up, and its url right? syncer check --online asks every registry",
+    "NAME_UNKNOWN": "is the name right? syncer ls REGISTRY lists the repositories",
+    "DENIED": "syncer check --online shows what this user may do where",
+    "UNSUPPORTED": "the registry does not do that, or has it switched off",
+}
 
 Done = Mapping[tuple[str, str], int]
 """How many steps of a rule ended well, by (rule, action)."""
@@ -75,8 +91,8 @@ def _group(outcome: str, code: str, found: list[events.StepDone]) -> None:
         console.say(f"  {event.reference}" + ("" if same else f": {text.shortened(event.reason)}"))
     if len(found) > _EXAMPLES:
         console.say(f"  and {len(found) - _EXAMPLES:,} more")
-    if code == "CONFLICT":
-        console.say('  to replace what stands there: overwrite = "always" in the rule')
+    if code in _HINTS:
+        console.say(f"  {_HINTS[code]}")
 
 
 def _is_idle(run: Report) -> bool:

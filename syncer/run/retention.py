@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from syncer import errors, events, pins, plan, retention
 from syncer import prune as pruning
@@ -50,7 +50,7 @@ def prune(
     names: Sequence[str] = (),
     *,
     apply: bool = False,
-    at: datetime | None = None,
+    ahead: timedelta | None = None,
     allow_delete: int | None = None,
     operator: bool = True,
 ) -> Pruned:
@@ -60,7 +60,7 @@ def prune(
         environment: What it runs in.
         names: Policies; all when empty.
         apply: Whether to drop what the plan drops.
-        at: Judge as if it were then; nothing is stored or dropped.
+        ahead: Judge as if that much time had passed; nothing is stored or dropped.
         allow_delete: The exact number of all drops, which lifts the limits on their number.
         operator: Whether a person asked, so that schedules may drop from now on.
 
@@ -71,13 +71,14 @@ def prune(
     policies = retention_policies(environment.rules, names)
     with begin(environment, "prune", {policy.name: True for policy in policies}) as run:
         pruned = Pruned(run.report)
-        judge = Judge(run.state, at or run.started, run.started, _clock_problem(run))
+        moment = run.started + (ahead or timedelta())
+        judge = Judge(run.state, moment, run.started, _clock_problem(run))
         _judge(run, policies, judge, pruned)
         lifted = _lift(pruned, allow_delete)
         _announce(run, pruned, "" if lifted else _run_limit(run, pruned))
-        if at is None:
+        if ahead is None:
             pruned.plan = _store(run, policies, pruned)
-        if apply and at is None and not pruned.refused:
+        if apply and ahead is None and not pruned.refused:
             _carry_out(
                 run,
                 policies,

@@ -34,15 +34,15 @@ def rules(tmp_path: Path, eu: RegistryProcess, us: RegistryProcess, repository: 
     """Writes a rules file with one rule that copies everything below `repository`."""
 
     def write(
-        *, source: str = eu.url, target: str = us.url, auth: str = ANONYMOUS, more: str = ""
+        *, target: str = us.url, auth: str = ANONYMOUS, repos: str = f"{repository}/**"
     ) -> Path:
         path = tmp_path / "rules.toml"
         path.write_text(
             f'schema = 1\nstate.url = "sqlite:///state.db"\n'
-            f'[registry.eu]\nurl = "{source}"\n{ANONYMOUS}\n'
+            f'[registry.eu]\nurl = "{eu.url}"\n{ANONYMOUS}\n'
             f'[registry.us]\nurl = "{target}"\n{auth}\n'
             f'[[replicate]]\nname = "mirror"\nsource = "eu"\ntarget = "us"\n'
-            f'repos = ["{repository}", "{repository}/**"]\n{more}\n'
+            f'repos = ["{repository}", "{repos}"]\n'
         )
         return path
 
@@ -152,7 +152,7 @@ def test_an_unreachable_target_is_one_sentence_and_costs_seconds(
 
 
 def test_a_repository_that_is_named_and_not_there_is_an_error(rules: Write) -> None:
-    ended = syncer("sync", config=rules())
+    ended = syncer("sync", config=rules(repos="t/also-not-there"))
     assert ended.code == 1
     assert "NAME_UNKNOWN" in ended.out
 

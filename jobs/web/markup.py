@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 _EMPTY = frozenset({"meta", "br"})
 
@@ -13,7 +14,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def element(name: str, *children: str, **attributes: str) -> Markup:
+def element(name: str, /, *children: str, **attributes: str) -> Markup:
     """`<name ...>children</name>`; text is escaped, markup is not.
 
     An underscore at the end of an attribute's name is dropped (`class_`), others become `-`.
@@ -39,7 +40,7 @@ def link(path: str, text: str) -> Markup:
     return element("a", text, href=path)
 
 
-def table(heads: tuple[str, ...], rows: list[tuple[str, ...]], empty: str) -> Markup:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> Markup:
     """A table whose cells name their column, for narrow screens; `empty` when it has no rows."""
     if not rows:
         return element("p", empty, class_="calm")
