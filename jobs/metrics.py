@@ -10,6 +10,7 @@ import platform
 import time
 from importlib import metadata
 
+import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Summary
 from prometheus_client.process_collector import ProcessCollector
 
@@ -18,6 +19,9 @@ from syncer.report import Report, RuleReport
 
 _TOO_MANY = 429
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+prometheus_client.disable_created_metrics()
 
 
 class Metrics:

@@ -116,7 +116,7 @@ class Copier:
         source: Side,
         digest: str,
         target: Destination,
-        write: Callable[[Manifest], None],
+        write: Callable[[Manifest], object],
         then: work.Then,
         known: Manifest | None = None,
     ) -> None:

@@ -5,7 +5,7 @@ Memory makes work cheaper and safer to repeat; it never proves that a registry h
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -35,8 +35,10 @@ class Memory(Protocol):
     def suppressed(self, where: Where) -> Bindings:
         """The (tag, digest) pairs a retention policy dropped there."""
 
-    def listed(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
-        """These tags of a source point to these digests."""
+    def listed(
+        self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
+    ) -> None:
+        """These tags of a source point to these digests, and it has no others than `every`."""
 
     def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
         """These bindings are about to be our doing, or were found in step with `source`."""
@@ -77,7 +79,9 @@ class NoMemory:
         """See `Memory`."""
         return ()
 
-    def listed(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
+    def listed(
+        self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
+    ) -> None:
         """See `Memory`."""
 
     def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:

@@ -20,7 +20,8 @@ SMALL = 10
 class Action(StrEnum):
     """What a step does to a tag.
 
-    `attach` brings what refers to it and leaves the tag where it is; `expire` removes a trash tag.
+    `attach` brings what refers to it and leaves the tag where it is, `repair` brings whatever else
+    it lacks, `verify` only looks; `expire` removes a trash tag.
     """
 
     COPY = "copy"
@@ -29,6 +30,7 @@ class Action(StrEnum):
     DROP = "drop"
     RESTORE = "restore"
     REPAIR = "repair"
+    VERIFY = "verify"
     EXPIRE = "expire"
 
 

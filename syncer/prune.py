@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from syncer import copy, errors, events, observe, plan, retention, work
+from syncer import copy, errors, events, feeds, observe, plan, retention, work
 from syncer.retention import Decision, Pin, RetentionPolicy, Snapshot, TagFact
 from syncer.state import State
 from syncer.store import Store, TagDelete, TagTimes
@@ -19,6 +19,10 @@ from syncer.store import Store, TagDelete, TagTimes
 REPOSITORY_WINDOW = 8
 MOST_SKEW = timedelta(minutes=5)
 TRASH = "syncer-trash-"
+
+
+# Where a repository stands at the registry of that name; None where no rule copies it.
+Mirrors = Callable[[copy.Side, str], copy.Side | None]
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,21 @@ class Judge:
         now: The moment to judge at; a later one than the clock's looks ahead.
         observed_at: When the repositories are read.
         problem: Why no repository may be pruned at all, such as a clock that ran backwards.
+        sources: The keys of the registries that rules copy from.
+        mirrors: Where a repository is mirrored, by the name of the other registry.
     """
 
     def __init__(
-        self, state: State, now: datetime, observed_at: datetime, problem: str = ""
+        self,
+        state: State,
+        now: datetime,
+        observed_at: datetime,
+        problem: str = "",
+        sources: Collection[str] = (),
+        mirrors: Mirrors = lambda side, name: None,  # noqa: ARG005
     ) -> None:
+        self._sources = sources
+        self._mirrors = mirrors
         self._state = state
         self._now = now
         self._observed_at = observed_at
@@ -112,19 +126,50 @@ class Judge:
         """
         if not found.problem:
             self._state.tags.observe(*side.key, found.digests, complete=True, at=self._observed_at)
-        problem = self._problem or _skew(side.store)
-        snapshot = self._snapshot(side, found, times, problem)
+        seen = self._state.tags.seen(*side.key)
+        problem = (
+            self._problem
+            or _skew(side.store)
+            or feeds.problem(self._state, seen, self._sources, policy.guard, self._now)
+        )
         pinned = self._pinned(policy, side)
+        snapshot = self._snapshot(side, found, times, seen, problem)
+        snapshot = self._with_mirrors(pinned, side, snapshot)
         decisions = retention.decide(pinned, snapshot, self._now)
         allowed = sum(not each.keep for each in decisions) if lifted else None
         refused = problem or retention.refusal(policy.guard, decisions, allowed)
         made = plan_of(policy, side, decisions, refused)
         return Verdict(policy, side, made, snapshot, decisions)
 
-    def _snapshot(
-        self, side: copy.Side, found: observe.Observed, times: dict[str, TagTimes], problem: str
+    def _with_mirrors(
+        self, policy: RetentionPolicy, side: copy.Side, snapshot: Snapshot
     ) -> Snapshot:
-        seen = self._state.tags.seen(*side.key)
+        """The snapshot with where each digest that would go is whole besides here."""
+        if not policy.require_mirrored:
+            return snapshot
+        alone = dataclasses.replace(policy, require_mirrored=())
+        going = {
+            each.digest for each in retention.decide(alone, snapshot, self._now) if not each.keep
+        }
+        held = {digest: self._held(policy, side, digest) for digest in going}
+        return dataclasses.replace(snapshot, mirrored=held)
+
+    def _held(self, policy: RetentionPolicy, side: copy.Side, digest: str) -> frozenset[str]:
+        places = {name: self._mirrors(side, name) for name in policy.require_mirrored}
+        return frozenset(
+            name
+            for name, place in places.items()
+            if place and feeds.is_whole(place.store, place.repository, digest)
+        )
+
+    def _snapshot(
+        self,
+        side: copy.Side,
+        found: observe.Observed,
+        times: dict[str, TagTimes],
+        seen: feeds.Seen,
+        problem: str,
+    ) -> Snapshot:
         trash = self._state.drops.trash(*side.key)
         hidden = {drop.trash_tag for drop in trash}
         nothing = TagTimes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,9 +63,11 @@ class StateMemory:
         """See `Memory`."""
         return self._state.drops.suppressed(*where)
 
-    def listed(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
+    def listed(
+        self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
+    ) -> None:
         """See `Memory`."""
-        self._state.tags.observe(*where, tags, complete=False, at=at)
+        self._state.tags.observe(*where, tags, complete=False, listed=every, at=at)
 
     def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
         """See `Memory`."""

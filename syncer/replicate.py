@@ -387,7 +387,7 @@ class _Repository:
 
     def _observe_source(self) -> None:
         tags = {tag: look.digest for tag, look in self._looks.items()}
-        self._all.memory.listed(self._source.key, tags, self._all.now)
+        self._all.memory.listed(self._source.key, tags, self._all_tags, self._all.now)
 
     def _plan(self, target: _Target, then: work.Then) -> None:
         def planned(outcome: work.Outcome[Comparison]) -> None:

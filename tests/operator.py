@@ -13,7 +13,6 @@ from syncer import events, rules, run, state, stores
 from syncer.report import Report
 from tests.process import RegistryProcess
 
-
 ANONYMOUS = "auth = 'anonymous'"
 
 
@@ -58,6 +57,11 @@ class Operator:
         """`syncer plan`, its report."""
         with self.environment() as environment:
             return run.preview(environment, names)[0]
+
+    def verify(self, *names: str, repair: bool = False) -> run.Verified:
+        """`syncer verify`."""
+        with self.environment() as environment:
+            return run.verify(environment, names, repair=repair)
 
     def prune(self, *names: str, apply: bool = False, allow: int | None = None) -> run.Pruned:
         """`syncer prune`."""

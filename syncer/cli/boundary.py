@@ -28,27 +28,37 @@ def guarded(call: Callable[[], int | None], session: Session, *, as_json: bool) 
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except errors.RulesError as error:
-        _tell_rules(error)
-        code, entries = error.exit_code, list(_problems(error))
-    except errors.SyncerError as error:
-        message = sentence(error)
-        console.tell(f"syncer: error: {message}")
-        code, entries = error.exit_code, [_entry("", error.code, message)]
     except (KeyboardInterrupt, click.Abort):
         console.tell("interrupted")
         code, entries = 130, []
     except Exception as error:  # noqa: BLE001 - the one boundary of the process
-        message = f"unexpected {type(error).__name__}: {_masked(str(error))}"
-        hint = "" if session.verbose else "; run again with -v for the traceback"
-        console.tell(f"syncer: error: {message}{hint}")
-        code, entries = 1, [_entry("", "UNEXPECTED", message)]
-    if session.verbose:
-        console.tell(_masked(traceback.format_exc()))
+        code, entries = _explain(error, verbose=session.verbose)
     if as_json:
         outcome = _OUTCOMES.get(code, "failed")
         console.emit({"command": session.command, "outcome": outcome, "errors": entries})
     return code
+
+
+def _explain(error: Exception, *, verbose: bool) -> tuple[int, list[dict[str, Any]]]:
+    """Tells what went wrong; returns the exit code and what JSON says about it."""
+    code, hint = 1, ""
+    if isinstance(error, errors.RulesError):
+        _tell_rules(error)
+        code, entries = error.exit_code, list(_problems(error))
+    else:
+        if isinstance(error, errors.SyncerError):
+            code, message, name = error.exit_code, sentence(error), error.code
+        else:
+            message, name = (
+                f"unexpected {type(error).__name__}: {_masked(str(error))}",
+                "UNEXPECTED",
+            )
+            hint = "" if verbose else "; run again with -v for the traceback"
+        console.tell(f"syncer: error: {message}{hint}")
+        entries = [_entry("", name, message)]
+    if verbose:
+        console.tell(_masked("".join(traceback.format_exception(error))))
+    return code, entries
 
 
 def sentence(error: errors.SyncerError) -> str:

@@ -10,7 +10,6 @@ import email.utils
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import httpx
 
@@ -21,21 +20,13 @@ _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 _HARMLESS = frozenset({"n", "last", "mount", "from", "digest", "artifactType", "service", "scope"})
 
 
-@dataclass(frozen=True)
-class Retry:
-    """How often a failure is met with another attempt, the first one counted."""
-
-    attempts: int
-
-
-NEVER = Retry(1)
-# A gateway between two restarts, a lost connection, an overloaded storage.
-PASSING = Retry(4)
-# Being asked to slow down is no failure; the window of requests shrinks meanwhile.
-SLOW_DOWN = Retry(8)
+# How often a request is tried that meets a failure, the first attempt counted.
+NEVER = 1
+PASSING = 4  # a gateway between two restarts, a lost connection, an overloaded storage
+SLOW_DOWN = 8  # being asked to is no failure; the window of requests shrinks meanwhile
 
 # RFC 9110, sections 15.5 and 15.6; RFC 6585, section 4. Statuses not here mean no.
-BY_STATUS: Mapping[int, tuple[type[errors.RegistryError], Retry]] = {
+BY_STATUS: Mapping[int, tuple[type[errors.RegistryError], int]] = {
     401: (errors.UnauthorizedError, NEVER),
     403: (errors.DeniedError, NEVER),
     404: (errors.NotFoundError, NEVER),
@@ -51,7 +42,7 @@ BY_STATUS: Mapping[int, tuple[type[errors.RegistryError], Retry]] = {
     504: (errors.UnavailableError, PASSING),
 }
 # A code says more than its status. (status, code); status 0: whatever the status is.
-BY_CODE: Mapping[tuple[int, str], tuple[type[errors.RegistryError], Retry]] = {
+BY_CODE: Mapping[tuple[int, str], tuple[type[errors.RegistryError], int]] = {
     (0, "TOOMANYREQUESTS"): (errors.TooManyRequestsError, SLOW_DOWN),
     (0, "UNSUPPORTED"): (errors.UnsupportedError, NEVER),  # Harbor: 400 to a DELETE by tag
     (400, "NAME_UNKNOWN"): (errors.NotFoundError, NEVER),  # zot, on a DELETE
@@ -94,8 +85,8 @@ def failure(
     )
 
 
-def retry(error: errors.RegistryError) -> Retry:
-    """How often the request behind `error` is tried."""
+def attempts(error: errors.RegistryError) -> int:
+    """How often the request behind `error` is tried, the first attempt counted."""
     if not error.status:
         return PASSING if error.temporary else NEVER
     return _kind(error.status, error.codes)[1]
@@ -125,7 +116,7 @@ def shown(url: httpx.URL) -> str:
     return f"{bare}?{query}" if query else str(bare)
 
 
-def _kind(status: int, codes: tuple[str, ...]) -> tuple[type[errors.RegistryError], Retry]:
+def _kind(status: int, codes: tuple[str, ...]) -> tuple[type[errors.RegistryError], int]:
     for code in codes:
         for key in ((status, code), (0, code)):
             if key in BY_CODE:

@@ -167,7 +167,7 @@ class Exchange:
             InterruptedRunError: The run is to end.
         """
         self._check_stop()
-        if attempt >= answers.retry(error).attempts or self.shared.circuit.open:
+        if attempt >= answers.attempts(error) or self.shared.circuit.open:
             raise error
         delay = max(self._backoff.delay(attempt), self.shared.gate.paused())
         self.observer(events.Retried(self.name, method, str(error), delay, error.status))

@@ -90,8 +90,9 @@ def put(exchange: Exchange, repository: str, target: str, content: Manifest) -> 
     if stored and _known(stored) and manifest.digest_of(content.raw, _algorithm(stored)) != stored:
         raise _mismatch(exchange, repository, content.digest, stored)
     if content.subject:
-        kept = "oci-subject" in answer.headers
-        exchange.shared.learned.referrers[repository] = kept
+        known = exchange.shared.learned.referrers
+        known.setdefault(repository, False)
+        known[repository] |= "oci-subject" in answer.headers
 
 
 def delete(exchange: Exchange, repository: str, digest: str) -> None:

@@ -36,14 +36,20 @@ def refusal(guard: Guard, decisions: Sequence[Decision], allow_delete: int | Non
         limit = f"max_delete_pct = {guard.max_delete_pct}"
     else:
         return ""
-    return f"{drops} of {wording.plural(len(decisions), 'tag')} would go, more than {limit} allows"
+    return (
+        f"{drops} of {wording.plural(len(decisions), 'tag')} would go, more than {limit} allows;"
+        f" if that is right, say --allow-delete {drops}"
+    )
 
 
 def run_refusal(guard: Guard, total_drops: int, allow_delete: int | None = None) -> str:
     """Why a run of `total_drops` drops in all its repositories is refused; empty: it passes."""
     if total_drops <= guard.max_delete_run or allow_delete == total_drops:
         return ""
-    return f"{total_drops} tags would go, more than max_delete_run = {guard.max_delete_run} allows"
+    return (
+        f"{total_drops} tags would go, more than max_delete_run = {guard.max_delete_run} allows;"
+        f" if that is right, say --allow-delete {total_drops}"
+    )
 
 
 def _too_few(least: int, decisions: Iterable[Decision]) -> str:
@@ -53,5 +59,6 @@ def _too_few(least: int, decisions: Iterable[Decision]) -> str:
     for number, noun in enumerate(("tag", "tagged digest")):
         left = len({pair[number] for pair in after})
         if left < min(least, len({pair[number] for pair in before})):
-            return f"only {wording.plural(left, noun)} would be left, fewer than min_keep = {least}"
+            words = wording.plural(left, noun)
+            return f"only {words} would be left, fewer than min_keep = {least}: keep more"
     return ""

@@ -9,10 +9,12 @@ from syncer.run.oneoff import copy
 from syncer.run.replication import preview, replication_rules, sync
 from syncer.run.retention import Pruned, apply_plan, prune
 from syncer.run.undoing import Why, restore, why
+from syncer.run.verification import Verified, verify
 
 __all__ = [
     "Environment",
     "Pruned",
+    "Verified",
     "Why",
     "apply_plan",
     "copy",
@@ -22,5 +24,6 @@ __all__ = [
     "restore",
     "sync",
     "utc_now",
+    "verify",
     "why",
 ]

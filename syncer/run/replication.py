@@ -27,7 +27,7 @@ def sync(
     """
     rules = replication_rules(environment.rules, names)
     with begin(environment, command, allow_empty(rules)) as run:
-        graph = _graph(run, rules)
+        graph = graph_of(run, rules)
         copier = copy.Copier(
             graph,
             run.observer,
@@ -36,7 +36,7 @@ def sync(
         )
         replicator = apply.Replicator(graph, copier, run.memory, run.observer)
         with contextlib.closing(copier):
-            _replicate(run, graph, rules, replicator, only)
+            compare(run, graph, rules, replicator, only)
     _note_rules(run, rules, narrowed=only is not None)
     return run.report
 
@@ -54,7 +54,7 @@ def preview(
             found.append(comparison)
             ended()
 
-        _replicate(run, _graph(run, rules), rules, keep, only)
+        compare(run, graph_of(run, rules), rules, keep, only)
     found.sort(key=lambda each: (each.plan.rule, each.plan.target))
     return run.report, found
 
@@ -75,17 +75,21 @@ def allow_empty(rules: Sequence[ReplicateRule]) -> dict[str, bool]:
     return {rule.name: rule.allow_empty for rule in rules}
 
 
-def _graph(run: Run, rules: Sequence[ReplicateRule]) -> work.Work:
+def graph_of(run: Run, rules: Sequence[ReplicateRule]) -> work.Work:
+    """A graph of work for the registries of these rules."""
     return run.graph([name for rule in rules for name in (rule.source, *rule.target)])
 
 
-def _replicate(
+def compare(
     run: Run,
     graph: work.Work,
     rules: Sequence[ReplicateRule],
     then: replicate.Apply,
     only: Selection | None,
+    *,
+    attachments: bool = True,
 ) -> None:
+    """Compares what the rules speak of and hands each comparison to `then`; ends with the graph."""
     jobs = [
         replicate.Job(
             rule, run.stores.get(rule.source), tuple(run.stores.get(name) for name in rule.target)
@@ -93,7 +97,14 @@ def _replicate(
         for rule in rules
     ]
     replicate.Replication(
-        graph, jobs, run.memory, run.observer, then, only=only, now=run.started
+        graph,
+        jobs,
+        run.memory,
+        run.observer,
+        then,
+        only=only,
+        attachments=attachments,
+        now=run.started,
     ).start()
     graph.run()
 

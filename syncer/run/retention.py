@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from syncer import errors, events, pins, plan, retention
 from syncer import prune as pruning
@@ -72,7 +72,7 @@ def prune(
     with begin(environment, "prune", {policy.name: True for policy in policies}) as run:
         pruned = Pruned(run.report)
         moment = run.started + (ahead or timedelta())
-        judge = Judge(run.state, moment, run.started, _clock_problem(run))
+        judge = judge_of(run, moment)
         _judge(run, policies, judge, pruned)
         lifted = _lift(pruned, allow_delete)
         _announce(run, pruned, "" if lifted else _run_limit(run, pruned))
@@ -116,7 +116,7 @@ def apply_plan(
             f"the policies have changed since plan {plan_id} was made; make a new one: syncer prune"
         )
     with begin(environment, "apply", {policy.name: True for policy in policies}) as run:
-        judge = Judge(run.state, run.started, run.started, _clock_problem(run))
+        judge = judge_of(run, run.started)
         planned = list(_stored(run, policies, plan_id, allow_delete))
         for each in planned:
             matched = len(each.plan.steps) + each.plan.in_step
@@ -210,6 +210,34 @@ def jobs(run: Run, chosen: Sequence[PolicyRules]) -> list[pruning.Job]:
             )
         )
     return found
+
+
+def judge_of(run: Run, moment: datetime) -> Judge:
+    """Judges as of `moment`, by all that this run can know."""
+    rules = run.environment.rules
+    sources = {rules.registry[rule.source].url for rule in rules.replicate}
+    return Judge(
+        run.state,
+        moment,
+        run.started,
+        _clock_problem(run),
+        sources,
+        lambda side, name: _mirror(run, side, name),
+    )
+
+
+def _mirror(run: Run, side: Side, name: str) -> Side | None:
+    """Where a repository stands at the registry called `name`, by the rules that copy it."""
+    for rule in run.environment.rules.replicate:
+        if rule.source == side.store.name and name in rule.target:
+            if rule.repo_selection.matches(side.repository):
+                return Side(run.stores.get(name), rule.renamed(side.repository))
+        elif rule.source == name and side.store.name in rule.target:
+            for digests in run.state.tags.seen(*side.key).values():
+                for record in digests.values():
+                    if record.source_registry == run.environment.rules.registry[name].url:
+                        return Side(run.stores.get(name), record.source_repository)
+    return None
 
 
 def _literal(run: Run, registry: str, rules: Iterable[PolicyRules]) -> Sequence[str] | None:

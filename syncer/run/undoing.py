@@ -11,6 +11,7 @@ from syncer.reference import Reference, parse
 from syncer.report import Report
 from syncer.retention import Decision
 from syncer.run.base import Environment, Run, begin
+from syncer.run.retention import judge_of
 from syncer.state import Dropped, TagRecord
 
 _WINDOW = 4
@@ -126,7 +127,7 @@ def _judged(run: Run, known: Why, side: Side) -> Why:
     policy = chosen.policy(pins.read(chosen.pins, chosen.registry))
     verdicts: list[prune.Verdict] = []
     graph = run.graph([known.reference.registry])
-    judge = prune.Judge(run.state, run.started, run.started)
+    judge = judge_of(run, run.started)
 
     def judged(observed: observe.Observed) -> None:
         def keep(outcome: work.Outcome[prune.Verdict]) -> None:

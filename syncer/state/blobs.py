@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from sqlalchemy import Connection, Executable, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
 
+from syncer import errors
 from syncer.state import engine, records, repositories, tables
 from syncer.state.writer import Writer
 
@@ -35,14 +37,15 @@ class Blobs:
         return {digest: tuple(names) for digest, names in found.items()}
 
     def remember(self, registry: str, repository: str, digests: Iterable[str]) -> None:
-        """Records, soon, that a manifest naming these blobs was committed in this repository.
+        """Records, soon, that this repository has these blobs.
 
-        Raises:
-            StateError: The state can no longer be written.
+        Never raises, so that an observer may call it: when the state can no longer be written,
+        `Runs.finish` and the leases say so.
         """
         at = self._database.now()
-        for digest in digests:
-            self._writer.record(records.BlobSeen(registry, repository, digest, at))
+        with suppress(errors.StateError):
+            for digest in digests:
+                self._writer.record(records.BlobSeen(registry, repository, digest, at))
 
     def forget(self, registry: str, repository: str, digest: str) -> None:
         """Takes back a location that turned out to be wrong."""

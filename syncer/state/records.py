@@ -82,7 +82,7 @@ class TagRecord:
 
 @dataclass(frozen=True)
 class BlobSeen:
-    """A blob stands in a repository, and a manifest that names it was committed there."""
+    """A blob stands in a repository: other repositories may mount it from there."""
 
     registry: str
     repository: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,6 +57,7 @@ class Tags:
         tags: Mapping[str, str],
         *,
         complete: bool,
+        listed: Collection[str] | None = None,
         at: datetime | None = None,
     ) -> None:
         """Remembers that each of `tags` points to its digest; writes only what is news.
@@ -68,12 +69,13 @@ class Tags:
             repository: The repository.
             tags: From tag to digest.
             complete: Any tag that is not among `tags` is gone.
+            listed: Any tag that is not among these is gone, though not all of them were looked at.
             at: When they were listed; now by default.
         """
         at = at or self._database.now()
         known = self.seen(registry, repository)
         here = [_row(tag, digest, at) for tag, digest in _news(known, tags, at)]
-        gone = list(_gone(known, tags, complete=complete))
+        gone = list(_gone(known, tags, tags if complete else listed))
         if here or gone:
             with self._database.write() as connection:
                 number = repositories.intern(connection, registry, repository)
@@ -121,9 +123,12 @@ def _news(known: Seen, tags: Mapping[str, str], at: datetime) -> Iterator[tuple[
             yield tag, digest
 
 
-def _gone(known: Seen, tags: Mapping[str, str], *, complete: bool) -> Iterator[tuple[str, str]]:
+def _gone(
+    known: Seen, tags: Mapping[str, str], listed: Collection[str] | None
+) -> Iterator[tuple[str, str]]:
+    here = None if listed is None else set(listed)
     for tag, digests in known.items():
-        if complete or tag in tags:
+        if tag in tags or (here is not None and tag not in here):
             for digest, record in digests.items():
                 if not record.gone and tags.get(tag) != digest:
                     yield tag, digest

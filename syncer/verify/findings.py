@@ -38,7 +38,7 @@ class Finding:
     top: str
     digest: str
     by: str = ""
-    descriptor: Descriptor | None = None
+    descriptor: Descriptor = Descriptor("", "", 0)
     is_index: bool = False
 
     @property

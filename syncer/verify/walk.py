@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from syncer import copy, errors, manifest, plan, reference, work
+from syncer import copy, errors, plan, reference, work
 from syncer.manifest import Descriptor, Manifest
 from syncer.verify.findings import Finding, Wrong
 
@@ -104,13 +105,13 @@ class Walk:
 
         def read(outcome: work.Outcome[tuple[Manifest, Manifest]]) -> None:
             if isinstance(outcome.error, errors.NotFoundError):
-                self._add(Finding(Wrong.TAG, at.tag, at.digest, at.digest))
+                self.findings.append(Finding(Wrong.TAG, at.tag, at.digest, at.digest))
             elif outcome.error is not None:
                 self._fail(at.tag, at.digest, outcome.error)
             else:
                 standing, wanted = outcome.get()
+                self._listed(wanted.manifests, _digests(standing.manifests), at, 0, subject)
                 self._parts(wanted, at, then, 0)
-                self._listed(wanted.manifests, {each.digest for each in standing.manifests}, at, 0)
                 return
             then(work.DONE)
 
@@ -133,7 +134,9 @@ class Walk:
             if error is None:
                 self._parts(outcome.get(), at, end, depth)
             elif isinstance(error, errors.NotFoundError):
-                self._lacking(Finding(Wrong.MANIFEST, at.tag, at.digest, digest, by), at, end, depth)
+                self._lacking(
+                    Finding(Wrong.MANIFEST, at.tag, at.digest, digest, by), at, end, depth
+                )
             elif isinstance(error, errors.DigestMismatchError):
                 self._lacking(Finding(Wrong.BYTES, at.tag, at.digest, digest, by), at, end, depth)
             else:
@@ -161,7 +164,7 @@ class Walk:
             def add(_: work.Outcome[None]) -> None:
                 if finding.digest not in self._unlisted:
                     is_index = outcome.error is None and outcome.get().is_index
-                    self._add(dataclasses.replace(finding, is_index=is_index))
+                    self.findings.append(dataclasses.replace(finding, is_index=is_index))
                 end(work.DONE)
 
             if outcome.error is None:
@@ -196,7 +199,9 @@ class Walk:
                 if outcome.error is not None:
                     self._fail(at.tag, at.digest, outcome.error)
                 elif not outcome.value:
-                    self._add(Finding(Wrong.BLOB, at.tag, at.digest, blob.digest, by, blob))
+                    self.findings.append(
+                        Finding(Wrong.BLOB, at.tag, at.digest, blob.digest, by, blob)
+                    )
                 end(work.DONE)
 
             self._run.submit(lambda: store.has_blob(repository, blob.digest), told, copy.READ)
@@ -219,3 +224,55 @@ class Walk:
             then(work.DONE)
 
         self._run.submit(lambda: self._both_lists(subject), told, copy.READ)
+
+    def _both_lists(self, subject: str) -> tuple[list[Descriptor], set[str]]:
+        wanted = self._source.store.referrers(self._source.repository, subject)
+        if not wanted:
+            return [], set()
+        return wanted, _digests(self._target.store.referrers(self._target.repository, subject))
+
+    def _listed(
+        self,
+        wanted: Iterable[Descriptor],
+        listed: Collection[str],
+        at: _At,
+        depth: int,
+        subject: str,
+    ) -> None:
+        """Looks at each referrer of the source's, and whether the target lists it."""
+        for each in wanted:
+            self._checked.referrers += 1
+            then = at.join.part()
+            if each.digest not in listed:
+                self._unlisted.add(each.digest)
+                then = self._adding(
+                    Finding(
+                        Wrong.REFERRER,
+                        at.tag,
+                        at.digest,
+                        each.digest,
+                        subject,
+                        each,
+                        is_index=each.is_index,
+                    ),
+                    then,
+                )
+            self._manifest(each.digest, at, then, depth + 1, subject)
+
+    def _adding(self, finding: Finding, then: work.Then) -> work.Then:
+        def add(outcome: work.Outcome[None]) -> None:
+            self.findings.append(finding)
+            then(outcome)
+
+        return add
+
+    def _fail(self, tag: str, digest: str, error: errors.SyncerError) -> None:
+        if isinstance(error, errors.InterruptedRunError):
+            if self._stopped:
+                return  # once says it all
+            self._stopped = True
+        self._unsure(plan.Step(plan.Action.VERIFY, tag, digest), error)
+
+
+def _digests(found: Iterable[Descriptor]) -> set[str]:
+    return {each.digest for each in found}

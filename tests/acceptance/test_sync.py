@@ -113,7 +113,10 @@ def test_repo_narrows_a_run(
     config = rules()
     ended = syncer("sync", "mirror", "--repo", "**/a", config=config)
     assert ended.code == 0
-    assert (content.tags(us, f"{repository}/a"), content.tags(us, f"{repository}/b")) == (["v1"], [])
+    assert (content.tags(us, f"{repository}/a"), content.tags(us, f"{repository}/b")) == (
+        ["v1"],
+        [],
+    )
     ended = syncer("sync", "--repo", "nowhere/**", config=config)
     assert ended.code == 1
     assert "no source repository of the rules matches --repo nowhere/**\n" in ended.err

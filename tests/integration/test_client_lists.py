@@ -259,10 +259,16 @@ def test_a_stop_does_not_leave_a_tag_on_a_placeholder(fake: FakeRegistry, eu: Op
 
 
 def test_what_cannot_be_put_back_is_said(fake: FakeRegistry, eu: Opened) -> None:
+    puts: list[Asked] = []
+
+    def refuse_the_second(asked: Asked) -> None:
+        puts.append(asked)
+        if len(puts) > 1:
+            asked.fail(403, "DENIED")
+
     _by_digest_only(fake)
     eu.shared.learned.deletes.add("a")
-    fake.on("PUT", "/v2/a/manifests/v1", lambda asked: None, times=1)
-    fake.on("PUT", "/v2/a/manifests/v1", lambda asked: asked.fail(403, "DENIED"))
+    fake.on("PUT", "/v2/a/manifests/v1", refuse_the_second)
     fake.on("DELETE", "/v2/a/manifests/.*", lambda asked: asked.fail(403, "DENIED"))
     with pytest.raises(errors.RegistryError, match=f"put {WHOLE.digest} back under it"):
         eu.client.delete_tag("a", "v1")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import content
+from tests import client, content
 from tests.operator import Operator
 from tests.registries import Factory
 
@@ -187,3 +187,50 @@ def test_a_clock_that_differs_from_the_registrys_prunes_nothing(
 
     assert pruned.drops == 0
     assert len(us_tags(operator)) == 4
+
+
+DR = """
+[[replicate]]
+name = "mirror"
+source = "eu"
+target = "us"
+repos = ["prod/**"]
+"""
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path, registry: Factory) -> Operator:
+    return Operator(tmp_path, {"eu": registry(), "us": registry()}, DR + POLICY)
+
+
+def test_an_empty_source_prunes_nothing_from_its_mirror(mirrored: Operator) -> None:
+    eu = mirrored.registries["eu"]
+    tags = content.series(eu, "prod/app", 5)
+    mirrored.sync()
+    for each in tags.values():
+        client.delete(eu, "prod/app", each.digest)
+    mirrored.sync()
+    mirrored.ahead += timedelta(days=2)
+
+    pruned = mirrored.prune(apply=True)
+
+    assert pruned.report.exit_code == 5
+    assert us_tags(mirrored) == set(tags)
+    assert "listed no tags" in pruned.report.errors[0].reason
+
+
+def test_a_digest_goes_only_when_it_is_whole_at_every_registry_that_must_have_it(
+    mirrored: Operator,
+) -> None:
+    mirrored.rules = DR + POLICY.replace('registry = "us"', 'registry = "eu"').replace(
+        "apply = true", 'apply = true\nrequire_mirrored = ["us"]'
+    )
+    eu, us = mirrored.registries["eu"], mirrored.registries["us"]
+    tags = content.series(eu, "prod/app", 4)
+    mirrored.sync()
+    client.delete(us, "prod/app", tags["v1.0.0"].digest)
+    mirrored.ahead += timedelta(days=2)
+
+    mirrored.prune(apply=True)
+
+    assert set(content.tags(eu, "prod/app")) == {"v1.0.0", "v1.0.2", "v1.0.3"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -175,6 +176,18 @@ def test_a_tag_can_be_ours_before_it_was_ever_listed(opened: state.State) -> Non
     """The mark comes before the PUT, so that no crash between them loses it."""
     opened.tags.mark_ours(US, "a", {"1": "x"}, source=(EU, "a"))
     assert opened.tags.seen(US, "a")["1"]["x"].ours
+
+
+def test_a_tag_that_we_bring_back_is_here_again_and_young(
+    opened: state.State, clock: Clock
+) -> None:
+    opened.tags.mark_ours(US, "a", {"1": "x"})
+    opened.tags.observe(US, "a", {}, complete=True)
+    assert opened.tags.seen(US, "a")["1"]["x"].gone == START
+    clock.move(DAY)
+    opened.tags.mark_ours(US, "a", {"1": "x"})
+    record = opened.tags.seen(US, "a")["1"]["x"]
+    assert (record.gone, record.first_seen) == (None, clock.time)
 
 
 def test_repositories_do_not_mix(opened: state.State) -> None:
@@ -434,6 +447,22 @@ def test_lag_counts_from_the_start_of_the_last_run_that_was_in_step(
     fifth = run("partial", full_pass=True)
     assert fifth.last_success_started == fourth.last_started
     assert opened.rules.all() == [fifth]
+
+
+def test_what_is_read_to_be_changed_is_not_changed_by_another_process_between(
+    opened: state.State, tmp_path: Path
+) -> None:
+    """Each transaction that writes has the lock from its first read on."""
+    with state.open_state(f"sqlite:///{tmp_path}/state.db", now=Clock()) as other:
+
+        def fail(number: int) -> None:
+            mine = (opened, other)[number % 2].rules
+            for _ in range(50):
+                mine.finished("rule", US, started=START, outcome="failed")
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(fail, range(4)))
+    assert opened.rules.get("rule", US).consecutive_failures == 200
 
 
 # Forgetting

@@ -134,6 +134,7 @@ def test_a_full_disk_is_one_sentence_to_every_caller_and_nobody_waits(opened: st
     with pytest.raises(errors.StateError, match="no space left"):
         opened.runs.finish(run, "ok")
     tell(events.StepDone("rule", "copy", "done", "r", "a", "1", "d"))  # observers never raise
+    opened.blobs.remember("r", "a", ["sha256:1"])
 
 
 def test_a_row_that_cannot_be_stored_leaves_nobody_waiting(

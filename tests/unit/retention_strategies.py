@@ -58,7 +58,7 @@ moments = st.sampled_from(MOMENTS)
 # seen, mostly known, and when it was pushed, pulled and ordered at its source.
 _random = Random(20260506)
 EVIDENCE = [
-    (_random.choice([*PAST * 4, None, *LIES, *FUTURE]), *_random.choices(MOMENTS, k=3))
+    (_random.choice([*PAST * 3, *[None] * 4, *LIES, *FUTURE]), *_random.choices(MOMENTS, k=3))
     for _ in range(300)
 ]
 MIRRORED = [

@@ -200,8 +200,6 @@ def test_a_wrong_word_on_the_command_line_is_one_sentence_and_2(
 
 
 @pytest.mark.parametrize("arguments", [["nope"], ["sync", "--nope"], ["copy", "one"]])
-def test_clicks_own_errors_are_2(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_clicks_own_errors_are_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(arguments) == 2
     assert "Usage: syncer" in capsys.readouterr().err

@@ -1,5 +1,9 @@
 """What is copied, replaced, left alone and refused, decided from two sets of tags."""
 
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +16,13 @@ pairs = st.frozensets(st.tuples(tags, digests))
 
 
 @given(sides, sides, pairs, pairs, st.sampled_from(["ours", "always", "never"]))
-def test_every_source_tag_gets_exactly_one_verdict(source, target, ours, suppressed, overwrite) -> None:
+def test_every_source_tag_gets_exactly_one_verdict(
+    source: Mapping[str, str],
+    target: Mapping[str, str],
+    ours: frozenset[tuple[str, str]],
+    suppressed: frozenset[tuple[str, str]],
+    overwrite: str,
+) -> None:
     found = diff.diff(source, target, overwrite=overwrite, ours=ours, suppressed=suppressed)
     for tag, digest in source.items():
         verdicts = {
@@ -35,12 +45,20 @@ def test_every_source_tag_gets_exactly_one_verdict(source, target, ours, suppres
 
 
 @given(sides, sides, sides)
-def test_tags_the_rule_does_not_speak_of_are_not_extraneous(source, target, others) -> None:
+def test_tags_the_rule_does_not_speak_of_are_not_extraneous(
+    source: Mapping[str, str], target: Mapping[str, str], others: Mapping[str, str]
+) -> None:
     found = diff.diff(source, target, unmatched=list(others))
     assert not set(found.extraneous) & set(others)
 
 
-def replication(source, target, *, mutable=(), limit=30) -> plan.RepositoryPlan:
+def replication(
+    source: Mapping[str, str],
+    target: Mapping[str, str],
+    *,
+    mutable: Collection[str] = (),
+    limit: int = 30,
+) -> plan.RepositoryPlan:
     found = diff.diff(source, target, overwrite="always")
     return plan.replication(
         "r",
@@ -77,7 +95,9 @@ def test_new_tags_are_never_a_reason_to_refuse() -> None:
 
 def test_two_sources_on_one_name_refuse_both_and_name_each_other() -> None:
     eu, us, there = plan.Place("eu", "a/app"), plan.Place("us", "b/app"), plan.Place("dr", "app")
-    found = plan.collisions([("one", eu, there), ("two", us, there), ("one", eu, plan.Place("dr", "x"))])
+    found = plan.collisions(
+        [("one", eu, there), ("two", us, there), ("one", eu, plan.Place("dr", "x"))]
+    )
     assert set(found) == {("one", eu, there), ("two", us, there)}
     assert "us/b/app" in found["one", eu, there]
     assert "eu/a/app" in found["two", us, there]

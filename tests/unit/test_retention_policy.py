@@ -111,12 +111,20 @@ def plan(keeps: int, drops: int) -> list[Decision]:
     ("keeps", "drops", "says"),
     [
         (1000, 200, ""),
-        (1000, 201, "201 of 1201 tags would go, more than max_delete = 200 allows"),
+        (
+            1000,
+            201,
+            "201 of 1201 tags would go, more than max_delete = 200 allows; if that is right, say --allow-delete 201",
+        ),
         (23, 10, ""),
         (10, 10, ""),
         (26, 11, ""),
-        (25, 11, "11 of 36 tags would go, more than max_delete_pct = 30 allows"),
-        (0, 3, "only 0 tags would be left, fewer than min_keep = 1"),
+        (
+            25,
+            11,
+            "11 of 36 tags would go, more than max_delete_pct = 30 allows; if that is right, say --allow-delete 11",
+        ),
+        (0, 3, "only 0 tags would be left, fewer than min_keep = 1: keep more"),
         (0, 0, ""),
     ],
 )
@@ -134,7 +142,7 @@ def test_only_the_exact_number_lifts_the_brake_and_nothing_lifts_min_keep() -> N
 def test_three_tags_left_on_one_digest_are_one_thing_to_pull() -> None:
     left = [Decision(f"t{n}", "sha256:a", True, "rule", "reason") for n in range(3)]
     gone = [Decision("t9", "sha256:b", False, "rule", "reason")]
-    says = "only 1 tagged digest would be left, fewer than min_keep = 2"
+    says = "only 1 tagged digest would be left, fewer than min_keep = 2: keep more"
     assert retention.refusal(Guard(min_keep=2), [*left, *gone]) == says
 
 
@@ -146,7 +154,7 @@ def test_a_signature_is_not_one_of_the_digests_that_stay() -> None:
 
 def test_a_run_is_refused_above_its_own_limit() -> None:
     assert retention.run_refusal(Guard(), 2000) == ""
-    says = "2001 tags would go, more than max_delete_run = 2000 allows"
+    says = "2001 tags would go, more than max_delete_run = 2000 allows; if that is right, say --allow-delete 2001"
     assert retention.run_refusal(Guard(), 2001) == says
     assert retention.run_refusal(Guard(), 2001, allow_delete=2000) == says
     assert retention.run_refusal(Guard(), 2001, allow_delete=2001) == ""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, find, given, settings
@@ -30,6 +30,7 @@ from tests.unit.retention_strategies import (
     SPANS,
     arrival,
     claim,
+    keeps,
     moments,
     names_of,
     order,
@@ -213,16 +214,17 @@ def test_i5_a_tag_from_the_future_pushes_nothing_out(
     assert dropped(policy, joined) <= dropped(policy, snapshot)
 
 
-@given(policies(), snapshots())
+@given(policies(bare=True), snapshots(), st.sampled_from([timedelta(0), *SPANS]))
 def test_i6_nothing_younger_than_min_age_or_of_unknown_age_goes(
-    policy: RetentionPolicy, snapshot: Snapshot
+    policy: RetentionPolicy, snapshot: Snapshot, min_age: timedelta
 ) -> None:
+    policy = replace(policy, guard=Guard(min_age=min_age))
     gone = dropped(policy, snapshot)
     for fact in snapshot.tags:
         if fact.tag in gone:
             since = arrival(fact)
             assert since is not None
-            assert NOW - since >= policy.guard.min_age
+            assert NOW - since >= min_age
 
 
 @given(policies(), snapshots())
@@ -314,6 +316,22 @@ def test_i13_to_add_or_raise_a_keep_drops_nothing_more(
     assert dropped(replace(policy, rules=tuple(rules)), snapshot) <= dropped(policy, snapshot)
 
 
+@given(keeps(), keeps(), snapshots(), st.sampled_from(["age", "semver"]))
+def test_keeps_are_a_union(
+    one: Keep, other: Keep, snapshot: Snapshot, sort: Literal["age", "semver"]
+) -> None:
+    """What two keeps hold together is what each of them holds alone."""
+    given = {name: value for each in (one, other) for name, value in vars(each).items() if value}
+    parts: list[dict[str, Any]] = [{name: given[name]} for name in KEEPS if name in given]
+
+    def gone(keep: Keep) -> set[str]:
+        rule = Rule("all", patterns.parse("*"), keep, sort=sort)
+        return dropped(RetentionPolicy("p", (rule,), guard=NO_AGE), snapshot) - set(FOLLOWERS)
+
+    both = Keep(**{name: value for part in parts for name, value in part.items()})
+    assert gone(both) == set.intersection(*(gone(Keep(**part)) for part in parts))
+
+
 def more(keep: Keep, data: st.DataObject) -> Keep:
     """The keep with one of its parts added or raised."""
     name = data.draw(st.sampled_from(KEEPS))
@@ -333,14 +351,13 @@ def test_i14_what_is_left_after_the_plan_loses_nothing_more(
     assert dropped(policy, without(snapshot, dropped(policy, snapshot))) == set()
 
 
-@given(policies(), snapshots())
+@given(policies(bare=True), snapshots(), st.sampled_from([("dr",), ("eu",), ("dr", "eu")]))
 def test_i17_only_what_is_verified_at_every_named_mirror_goes(
-    policy: RetentionPolicy, snapshot: Snapshot
+    policy: RetentionPolicy, snapshot: Snapshot, required: tuple[str, ...]
 ) -> None:
+    policy = replace(policy, require_mirrored=required)
     for each in retention.decide(policy, snapshot, NOW):
-        if not each.keep:
-            at = snapshot.mirrored.get(each.digest, frozenset())
-            assert set(policy.require_mirrored) <= at
+        assert each.keep or set(required) <= snapshot.mirrored[each.digest]
 
 
 @given(policies(), snapshots())

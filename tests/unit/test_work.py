@@ -1,6 +1,11 @@
 """The graph of work: windows, joins and single flights, under failure and stop."""
 
+from __future__ import annotations
+
+import functools
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +14,9 @@ from hypothesis import strategies as st
 from syncer import errors, work
 
 
-def run(begin, threads: int = 4, stop: threading.Event | None = None) -> work.Work:
+def run(
+    begin: Callable[[work.Work], None], threads: int = 4, stop: threading.Event | None = None
+) -> work.Work:
     graph = work.Work(threads, stop or threading.Event())
     begin(graph)
     graph.run()
@@ -26,13 +33,13 @@ def test_a_window_begins_every_item_once_and_never_opens_more_than_it_may(
     finished: list[bool] = []
 
     def begin(graph: work.Work) -> None:
-        def one(item, ended) -> None:
+        def one(item: int, ended: Callable[[], None]) -> None:
             nonlocal widest
             open_now.add(item)
             begun.append(item)
             widest = max(widest, len(open_now))
 
-            def then(_) -> None:
+            def then(_: work.Outcome[Any]) -> None:
                 open_now.discard(item)
                 ended()
 
@@ -54,12 +61,12 @@ def test_a_window_begins_every_item_once_and_never_opens_more_than_it_may(
 def test_a_join_ends_once_after_all_parts_with_an_error_if_any_part_had_one(
     failing: set[int], parts: int
 ) -> None:
-    ends: list[work.Outcome] = []
+    ends: list[work.Outcome[Any]] = []
 
     def begin(graph: work.Work) -> None:
         join = work.Join(ends.append)
         for number in range(parts):
-            graph.submit(lambda number=number: fail_if(number in failing), join.part())
+            graph.submit(functools.partial(fail_if, number in failing), join.part())
         join.seal()
 
     run(begin)
@@ -68,7 +75,7 @@ def test_a_join_ends_once_after_all_parts_with_an_error_if_any_part_had_one(
     assert (ends[0].error is not None) == bool(failing & set(range(parts)))
 
 
-def fail_if(wanted: bool) -> None:
+def fail_if(wanted: bool) -> None:  # noqa: FBT001
     if wanted:
         raise errors.UnavailableError("no")
 
@@ -82,22 +89,21 @@ def test_single_flight_succeeds_for_everyone_after_the_first_success(
     started: list[int] = []
     ended: dict[int, bool] = {}
 
+    def end(number: int, outcome: work.Outcome[Any]) -> None:
+        ended[number] = outcome.error is None
+
     def begin(graph: work.Work) -> None:
         once = work.Once()
 
-        def start(number: int, good: bool):
-            def go(end) -> None:
+        def start(number: int, *, good: bool) -> work.Start:
+            def go(end: work.Then) -> None:
                 started.append(number)
-                graph.submit(lambda: fail_if(not good), end)
+                graph.submit(lambda: fail_if(wanted=not good), end)
 
             return go
 
         for number, good in enumerate(askers):
-            once.ask(
-                "key",
-                start(number, good),
-                lambda outcome, number=number: ended.__setitem__(number, outcome.error is None),
-            )
+            once.ask("key", start(number, good=good), functools.partial(end, number))
 
     run(begin, threads)
 
@@ -114,18 +120,22 @@ def test_a_convoy_lets_nobody_start_before_the_first_has_succeeded(askers: list[
 
     def begin(graph: work.Work) -> None:
         convoy = work.Convoy()
+
+        def start(number: int, good: bool, end: work.Then) -> None:  # noqa: FBT001
+            log.append(("start", number))
+
+            def then(outcome: work.Outcome[Any]) -> None:
+                log.append(("good" if outcome.error is None else "bad", number))
+                end(outcome)
+
+            graph.submit(lambda: fail_if(wanted=not good), then)
+
         for number, good in enumerate(askers):
+            done = functools.partial(note, number)
+            convoy.ask("key", functools.partial(start, number, good), done)
 
-            def start(end, number=number, good=good) -> None:
-                log.append(("start", number))
-
-                def then(outcome) -> None:
-                    log.append(("good" if outcome.error is None else "bad", number))
-                    end(outcome)
-
-                graph.submit(lambda: fail_if(not good), then)
-
-            convoy.ask("key", start, lambda _, number=number: ended.append(number))
+    def note(number: int, _: work.Outcome[Any]) -> None:
+        ended.append(number)
 
     run(begin)
 
@@ -156,8 +166,8 @@ def test_a_stop_ends_what_has_not_begun_as_interrupted_and_lets_the_running_fini
     assert outcomes.count(errors.InterruptedRunError) >= 40
 
 
-def test_a_defect_in_one_leaf_is_reported_and_does_not_stop_the_others(capsys) -> None:
-    outcomes: list[work.Outcome] = []
+def test_a_defect_in_one_leaf_is_reported_and_does_not_stop_the_others() -> None:
+    outcomes: list[work.Outcome[Any]] = []
 
     def begin(graph: work.Work) -> None:
         graph.submit(lambda: 1 // 0, outcomes.append)
