@@ -20,12 +20,13 @@ from typing import NoReturn, Self
 import click
 
 from jobs import sdnotify, web
-from jobs.live import Live, scheduled
+from jobs.live import Live, known, lag, rules_of, scheduled
 from jobs.metrics import Metrics
+from jobs.notify import Notifier
 from jobs.once import Once
 from jobs.schedule import Schedule
 from jobs.standing import Standing
-from syncer import errors, log, rules, state, stores
+from syncer import errors, log, retention, rules, state, stores
 
 DEFAULT_CONFIG = "/etc/syncer/rules.toml"
 _STOP = frozenset({signal.SIGTERM, signal.SIGINT})
@@ -78,16 +79,16 @@ def startup(path: Path, stack: ExitStack) -> Daemon:
     """
     _forward_other_logs()
     signals = stack.enter_context(Signals())
-    known = rules.load(path)
+    found = rules.load(path)
     log.get().info("daemon.started", config=str(path), pid=os.getpid())
-    opened = stack.enter_context(state.open_state(known.state.url, now=_now))
+    opened = stack.enter_context(state.open_state(found.state.url, now=_now))
     stack.enter_context(_alone(opened.path))
     for notice in opened.notices:
         log.get().warning("state.notice", message=notice)
     for run in opened.recover():
         log.get().warning("run.was_cut_off", run=run)
-    listener = stack.enter_context(web.listen(known.daemon.listen))
-    daemon = Daemon(path, Live(known, _now), opened, signals, listener)
+    listener = stack.enter_context(web.listen(found.daemon.listen))
+    daemon = Daemon(path, Live(found, _now), opened, signals, listener)
     daemon.begin(stack)
     return daemon
 
@@ -110,12 +111,14 @@ class Daemon:
         self._connections = stores.Registries()
         self._beaten = time.monotonic()
         metrics = Metrics()
+        told = opened.path.with_name(f"{opened.path.name}.notices")
+        self._notifier = Notifier(told, live.rules.notify, _now, metrics.noticed)
         once = Once(
             live,
             opened,
             self._connections,
             observers=[metrics.observe],
-            ended=[live.ended, metrics.ended],
+            ended=[live.ended, metrics.ended, self._notifier.ended],
         )
         self._schedule = Schedule(live, opened, once)
         metrics.registry.register(Standing(live, opened, self._schedule.next_runs))
@@ -125,6 +128,8 @@ class Daemon:
     def begin(self, stack: ExitStack) -> None:
         """Sets the first schedule, answers requests, and says so."""
         self._schedule.daily(self._maintain, _FIRST_MAINTENANCE)
+        self._notifier.start()
+        stack.callback(self._notifier.close)
         self._schedule.start()
         self._server.start()
         stack.callback(self._server.close)
@@ -146,22 +151,25 @@ class Daemon:
         """
         sdnotify.reloading()
         try:
-            known = rules.load(self._path)
+            found = rules.load(self._path)
         except errors.RulesError as error:
             self._live.problem = str(error)
             problems = [str(problem) for problem in error.problems]
             log.get().error("rules.rejected", config=error.file, problems=problems)
         else:
-            if (known.state, known.daemon.listen) != (
-                self._live.rules.state,
-                self._live.rules.daemon.listen,
-            ):
-                log.get().warning("rules.restart_needed", keys=["state.url", "daemon.listen"])
-            self._live.adopt(known)
-            self._schedule.plan()
-            log.get().info("rules.loaded", rules=len(scheduled(known)))
+            self._adopt(found)
         self._tell()
         sdnotify.ready()
+
+    def _adopt(self, found: rules.Rules) -> None:
+        before = self._live.rules
+        if (found.state, found.daemon.listen) != (before.state, before.daemon.listen):
+            log.get().warning("rules.restart_needed", keys=["state.url", "daemon.listen"])
+        self._live.adopt(found)
+        self._connections.renew()
+        self._schedule.plan()
+        self._notifier.configure(found.notify, {rule.name for rule in rules_of(found)})
+        log.get().info("rules.loaded", rules=len(scheduled(found)))
 
     def drain(self) -> int:
         """Begins nothing new and waits for what runs, as long as [daemon] drain says.
@@ -210,9 +218,20 @@ class Daemon:
             if self._schedule.turning():
                 self._beaten = time.monotonic()
                 sdnotify.alive()
+            self._notifier.lags(self._late())
             self._tell()
         except errors.StateError as error:
             log.get().error("beat.failed", error=str(error))
+
+    def _late(self) -> dict[str, str]:
+        """The rules that lag more than [notify] allows, each with a sentence."""
+        bound, found = self._live.rules.notify.lag, {}
+        mirrors = {rule.name for rule in self._live.rules.replicate}
+        for (rule, target), record in known(self._live.rules, self._state).items():
+            behind = lag(record, self._live.now())
+            if bound and behind and behind > bound and rule in mirrors:
+                found[rule] = f"{target} is more than {retention.duration(bound)} behind its source"
+        return found
 
     def _is_healthy(self) -> bool:
         return time.monotonic() - self._beaten < 3 * _BEAT

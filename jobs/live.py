@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from syncer import events
+from syncer import events, stores
 from syncer.report import RuleReport
 from syncer.rules import PolicyRules, ReplicateRule, Rules
-from syncer.state import RuleState
+from syncer.state import RuleState, State
 
 Rule = ReplicateRule | PolicyRules
+Labels = tuple[str, ...]
 _ENDED = frozenset({"done", "failed", "skipped", "held", "interrupted"})
 
 
@@ -139,6 +140,21 @@ def scheduled(rules: Rules) -> dict[str, Rule]:
 def registries(rule: Rule) -> tuple[str, ...]:
     """The names of the registries that the state keeps a record of this rule for."""
     return rule.target if isinstance(rule, ReplicateRule) else (rule.registry,)
+
+
+def known(rules: Rules, state: State) -> dict[Labels, RuleState]:
+    """The records of the rules in force, by rule and name of the registry.
+
+    Raises:
+        StateError: The state cannot be read.
+    """
+    records = {(each.rule, each.target): each for each in state.rules.all()}
+    return {
+        (rule.name, name): records[at]
+        for rule in rules_of(rules)
+        for name in registries(rule)
+        if (at := (rule.name, stores.key(rules.registry[name]))) in records
+    }
 
 
 def lag(record: RuleState, now: datetime) -> timedelta | None:

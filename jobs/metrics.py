@@ -21,7 +21,7 @@ _TOO_MANY = 429
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-prometheus_client.disable_created_metrics()
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -112,7 +112,7 @@ class Metrics:
         if report:
             self._run_seconds.labels(rule).observe(report.seconds)
 
-    def noticed(self, *, delivered: bool) -> None:
+    def noticed(self, delivered: bool) -> None:  # noqa: FBT001
         """Counts an attempt to deliver a notice."""
         self._notices.labels("delivered" if delivered else "failed").inc()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -142,7 +141,7 @@ class Notifier:
 
     def _next(self) -> tuple[str, Trouble] | None:
         """The next thing to tell: its event and its trouble; None when all is told."""
-        return next(self._pending(), None) if self._settings.is_set else None
+        return next(self._pending(), None) if self._settings.webhook else None
 
     def _pending(self) -> Iterator[tuple[str, Trouble]]:
         for key in self._wanted.keys() - self._told.keys():
@@ -201,7 +200,7 @@ def _post(settings: Notify, body: Mapping[str, Any]) -> str:
         url = settings.address()
         answer = httpx.post(url, json=body, timeout=_TIMEOUT)
     except OSError as error:
-        return f"webhook_file cannot be read: {error.strerror}"
+        return f"the file of [notify] webhook cannot be read: {error.strerror}"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"{type(error).__name__} at {urlsplit(url).hostname}"
     return "" if answer.is_success else f"{answer.status_code} from {urlsplit(url).hostname}"
@@ -220,4 +219,4 @@ def _save(path: Path, troubles: list[Trouble]) -> None:
     new = path.with_name(f"{path.name}.new")
     with contextlib.suppress(OSError):  # at worst a restart tells it once more
         new.write_text(json.dumps([asdict(each) for each in troubles]))
-        os.replace(new, path)
+        new.replace(path)

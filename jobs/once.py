@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from jobs.journal import Journal
@@ -53,7 +54,7 @@ class Once:
             return
         with log.bound(rule=name):
             try:
-                with self._live.run(name) as current:
+                with self._live.run(name) as current, _limited(rules, rule, current):
                     fared, report = self._guarded(rules, rule, current)
                 for tell in self._ended:
                     tell(name, fared, report)
@@ -99,6 +100,29 @@ class Once:
         fared = RuleReport(rule.name, first_trouble=reason)
         fared.steps["failed"] = 1
         return fared
+
+
+@contextlib.contextmanager
+def _limited(rules: Rules, rule: Rule, current: Current) -> Iterator[None]:
+    """Ends the run at its deadline, and when the hours of its rule are over."""
+    ends = [rules.hours(rule).closing(current.since)]
+    ends.append(current.since + rule.deadline if rule.deadline else None)
+    end = min(filter(None, ends), default=None)
+    if end is None:
+        yield
+        return
+
+    def stop() -> None:
+        log.get().warning("run.out_of_time", rule=rule.name)
+        current.stop.set()
+
+    timer = threading.Timer((end - current.since).total_seconds(), stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def keys(rules: Rules, rule: Rule) -> list[str]:

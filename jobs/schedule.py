@@ -20,6 +20,7 @@ from jobs.live import Live, Rule, scheduled
 from jobs.once import keys
 from jobs.timetable import Timetable, retry
 from syncer import log
+from syncer.rules import Hours
 from syncer.state import RuleState, State
 
 # Runs at once; more would wait. The permits of the registries bound what they do long before.
@@ -40,10 +41,11 @@ class _Scheduler(BackgroundScheduler):  # type: ignore[misc]
 
 
 class Trigger(BaseTrigger):  # type: ignore[misc]
-    """The times of one rule, each a little later by chance where it has a jitter."""
+    """The times of one rule: later by chance where it has a jitter, and never outside its hours."""
 
-    def __init__(self, timetable: Timetable, base: datetime) -> None:
+    def __init__(self, timetable: Timetable, hours: Hours, base: datetime) -> None:
         self._timetable = timetable
+        self._hours = hours
         self._base = base
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:  # noqa: ARG002
@@ -52,8 +54,9 @@ class Trigger(BaseTrigger):  # type: ignore[misc]
         return self.spread(self._base)
 
     def spread(self, moment: datetime) -> datetime:
-        """`moment`, or later by at most the jitter."""
-        return moment + random.random() * self._timetable.schedule.jitter  # noqa: S311
+        """`moment`, or later by at most the jitter and until the rule's hours begin."""
+        later = random.random() * self._timetable.schedule.jitter  # noqa: S311
+        return self._hours.opening(moment + later)
 
 
 class Schedule:
@@ -147,7 +150,7 @@ class Schedule:
         timetable = Timetable(rule.schedule, rules.timezone)
         running = self._live.is_running(rule.name)
         first = timetable.first(records, self._live.now(), running=running)
-        trigger = Trigger(timetable, first)
+        trigger = Trigger(timetable, rules.hours(rule), first)
         self._scheduler.add_job(
             self._run,
             trigger,
@@ -165,10 +168,11 @@ class Schedule:
         if rule is None or job is None:  # gone since
             return
         records = [self._state.rules.get(name, key) for key in keys(rules, rule)]
-        soon = min(filter(None, map(retry, records)), default=None)
-        if soon and soon < job.next_run_time:
+        soon = min(filter(None, map(retry, records)), default=job.next_run_time)
+        again = rules.hours(rule).opening(soon)
+        if again < job.next_run_time:
             with suppress(JobLookupError):
-                job.modify(next_run_time=soon)
+                job.modify(next_run_time=again)
 
 
 def _offset() -> float:

@@ -8,13 +8,12 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jobs.live import Live, lag, registries, rules_of
-from syncer import errors, stores
+from jobs.live import Labels, Live, known, lag, rules_of
+from syncer import errors
 from syncer.report import EXIT_CODES
 from syncer.state import RuleState, State
 
 _AT = ("rule", "target")
-Labels = tuple[str, ...]
 
 
 class Standing(Collector):
@@ -102,30 +101,30 @@ class Standing(Collector):
             )
 
     def _records(self) -> Iterator[Metric]:
-        known, now = self._known(), self._live.now()
+        records, now = known(self._live.rules, self._state), self._live.now()
         yield _gauge(
             "rule_last_success_timestamp_seconds",
             "Start of the last run that found every matched tag in step.",
             _AT,
-            {at: _stamp(each.last_success_started) for at, each in known.items()},
+            {at: _stamp(each.last_success_started) for at, each in records.items()},
         )
         yield _gauge(
             "rule_last_run_timestamp_seconds",
             "End of the last run of the rule.",
             _AT,
-            {at: _stamp(each.last_finished) for at, each in known.items()},
+            {at: _stamp(each.last_finished) for at, each in records.items()},
         )
         yield _gauge(
             "rule_last_full_pass_timestamp_seconds",
             "End of the last run that went through all of the rule.",
             _AT,
-            {at: _stamp(each.last_full_pass) for at, each in known.items()},
+            {at: _stamp(each.last_full_pass) for at, each in records.items()},
         )
         yield _gauge(
             "rule_consecutive_failures",
             "Runs in a row that failed or were refused.",
             _AT,
-            {at: each.consecutive_failures for at, each in known.items()},
+            {at: each.consecutive_failures for at, each in records.items()},
         )
         yield _gauge(
             "rule_last_outcome",
@@ -133,17 +132,17 @@ class Standing(Collector):
             (*_AT, "outcome"),
             {
                 (*at, outcome): outcome == each.last_outcome
-                for at, each in known.items()
+                for at, each in records.items()
                 for outcome in EXIT_CODES
                 if each.last_outcome
             },
         )
-        yield from self._lags(known, now)
+        yield from self._lags(records, now)
 
-    def _lags(self, known: Mapping[Labels, RuleState], now: datetime) -> Iterator[Metric]:
+    def _lags(self, records: Mapping[Labels, RuleState], now: datetime) -> Iterator[Metric]:
         mirrors = {rule.name for rule in self._live.rules.replicate}
-        known = {at: each for at, each in known.items() if each.rule in mirrors}
-        lags = {at: lag(each, now) for at, each in known.items()}
+        behind = {at: each for at, each in records.items() if each.rule in mirrors}
+        lags = {at: lag(each, now) for at, each in behind.items()}
         yield _gauge(
             "lag_seconds",
             "Now minus the start of the last run that found every matched tag in step; none before"
@@ -155,7 +154,7 @@ class Standing(Collector):
             "lag_tags",
             "Tags that the last run left undone.",
             _AT,
-            {at: each.tags_behind for at, each in known.items()},
+            {at: each.tags_behind for at, each in behind.items()},
         )
 
     def _plans(self) -> Iterator[Metric]:
@@ -165,17 +164,6 @@ class Standing(Collector):
                 drops[plan.policies] = plan.summary.get("drops", 0)
         text = "Tags that the pending plan of the policy would drop."
         yield _gauge("prune_pending_drops", text, ("policy",), drops)
-
-    def _known(self) -> dict[Labels, RuleState]:
-        """The records of the rules in force, by rule and name of the registry."""
-        settings = self._live.rules.registry
-        records = {(each.rule, each.target): each for each in self._state.rules.all()}
-        return {
-            (rule.name, name): records[at]
-            for rule in rules_of(self._live.rules)
-            for name in registries(rule)
-            if (at := (rule.name, stores.key(settings[name]))) in records
-        }
 
 
 def _gauge(

@@ -226,6 +226,9 @@ class Copier:
             found = outcome.get()
             join = work.Join(lambda end: then(work.Outcome(found, end.error)))
             for child in found.manifests:
+                if not child.is_manifest:  # a build cache is an index of blobs
+                    self.blob(source, child, target, join.part())
+                    continue
                 self._child(source, child, target, join.part(), depth + 1)
                 self.attach(source, child.digest, target, join.part())
             for blob in found.blobs():

@@ -17,6 +17,7 @@
     |   +-- SizeMismatchError            1
     |   +-- InvalidManifestError         1
     |   +-- UnsupportedContentError      1   cannot be copied, now or later
+    |   +-- NoPlatformError              1   an index without any platform that is asked for
     +-- RegistryError                    1   an answer or a silence of a registry
         +-- UnauthorizedError            1   it does not know us
         +-- DeniedError                  1   it knows us and says no
@@ -165,6 +166,12 @@ class UnsupportedContentError(ContentError):
     """Content that cannot be copied as it is, now or later, such as Docker schema 1."""
 
     code = "UNSUPPORTED_CONTENT"
+
+
+class NoPlatformError(ContentError):
+    """An index has nothing for the platforms that a rule asks for."""
+
+    code = "NO_PLATFORM"
 
 
 class RegistryError(SyncerError):

@@ -62,8 +62,8 @@ class Descriptor:
 
     @property
     def is_manifest(self) -> bool:
-        """Whether this points at something that is pushed as a manifest."""
-        return self.media_type in MANIFEST_TYPES or self.media_type in INDEX_TYPES
+        """Whether this points at something that is pushed as a manifest, or once was."""
+        return self.media_type in MANIFEST_TYPES | INDEX_TYPES | SCHEMA1_TYPES
 
     @property
     def is_foreign(self) -> bool:

@@ -274,6 +274,7 @@ class Pruning:
                 return
             verdict = outcome.get()
             self._observer(events.RuleMatched(policy.name, 1, len(verdict.decisions)))
+            self._observer(events.PatternsMatched(policy.name, "tags", _counts(verdict)))
             if found.error is not None:
                 self._failed(policy.name, side, found.error)
             self._then(verdict, ended)
@@ -346,6 +347,13 @@ def plan_of(
         in_step=len(decisions) - len(steps),
         refused=refused,
     )
+
+
+def _counts(verdict: Verdict) -> dict[str, int]:
+    """How many tags each pattern of the policy matches; one that matches none is worth a look."""
+    patterns = [*verdict.policy.protect, *(rule.tags for rule in verdict.policy.rules)]
+    tags = [decision.tag for decision in verdict.decisions]
+    return {each.text: sum(map(each.matches, tags)) for each in patterns}
 
 
 def _skew(store: Store) -> str:

@@ -10,7 +10,10 @@ from datetime import datetime
 from syncer import errors
 from syncer.manifest import Manifest
 from syncer.memory import Bindings, Lease, Where
-from syncer.state import Drop, State
+from syncer.state import Drop, State, TagRecord
+
+# What the state says a tag points to that was listed and not looked at.
+UNREAD = ""
 
 
 @dataclass
@@ -67,14 +70,23 @@ class StateMemory:
         self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
     ) -> None:
         """See `Memory`."""
-        self._state.tags.observe(*where, tags, complete=False, listed=every, at=at)
+        # A tag that no rule matches is noted by name. When one matches it later, it is known to be
+        # as old as this, and does not pass for the newest of its repository.
+        known = self._state.tags.seen(*where)
+        unread = {
+            tag: UNREAD
+            for tag in every
+            if tag not in tags and not any(r.gone is None for r in known.get(tag, {}).values())
+        }
+        self._state.tags.observe(*where, {**unread, **tags}, complete=False, listed=every, at=at)
 
     def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
         """See `Memory`."""
+        seen = self._state.tags.seen(*source)
         evidence = {
-            tag: records[digest].first_seen
-            for tag, records in self._state.tags.seen(*source).items()
-            if (digest := tags.get(tag)) in records
+            tag: found
+            for tag, digest in tags.items()
+            if (found := _first_seen(seen.get(tag, {}), digest)) is not None
         }
         self._state.tags.mark_ours(*where, tags, source=source, evidence=evidence)
 
@@ -122,3 +134,15 @@ class StateMemory:
             policy=by,
             expires=self._undo_until,
         )
+
+
+def _first_seen(records: Mapping[str, TagRecord], digest: str) -> datetime | None:
+    """Since when a source's tag has pointed to `digest`: since it was listed, if that came first."""
+    record = records.get(digest)
+    if record is None:
+        return None
+    unread = records.get(UNREAD)
+    read = [each.first_seen for name, each in records.items() if name != UNREAD]
+    if unread is not None and record.first_seen == min(read):
+        return min(unread.first_seen, record.first_seen)
+    return record.first_seen

@@ -164,6 +164,16 @@ class Store(Protocol):
     def skew(self) -> float | None:
         """Seconds this host's clock is ahead of the store's, as far as answers have told."""
 
+    def ping(self) -> str:
+        """Who we are there: `user 'ci'`, `anonymous` ...
+
+        Raises:
+            RegistryError: It is not reached, is not what it should be, or does not know us.
+        """
+
+    def may(self, repository: str, action: str) -> str:
+        """Why we may not `pull`, `push` or `delete` there; empty when nothing speaks against it."""
+
 
 @contextmanager
 def permits(*stores: Store) -> Iterator[None]:

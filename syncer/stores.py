@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from typing import Self
 from urllib.parse import urlsplit
 
-from syncer import credentials, errors, events, rules
+from syncer import credentials, errors, events, layout, rules, trimmed
 from syncer.registry import client
 from syncer.registry.shared import Shared
 from syncer.registry.shared import connect as open_registry
-from syncer.rules import Registry, Rules
+from syncer.rules import Registry, ReplicateRule, Rules
+from syncer.store import Store
+
+
+# What is in flight to one directory; a disk gains little by more.
+LAYOUT_CONCURRENCY = 4
 
 
 class Registries:
@@ -19,9 +24,13 @@ class Registries:
 
     A registry whose settings changed on reload gets new connections; runs that hold the old ones
     end with them.
+
+    Attributes:
+        trimmed: What the indexes that were seen become for the platforms of rules.
     """
 
     def __init__(self) -> None:
+        self.trimmed = trimmed.Known()
         self._shared: dict[str, tuple[Registry, Shared]] = {}
         self._lock = threading.Lock()
 
@@ -37,6 +46,12 @@ class Registries:
                 held = (settings, connect(name, settings))
                 self._shared[name] = held
             return held[1]
+
+    def renew(self) -> None:
+        """Has every credential read anew; requests under way go on."""
+        with self._lock:
+            for settings, shared in self._shared.values():
+                shared.renew(source(settings))
 
     def abort(self) -> None:
         """Ends every request under way at once."""
@@ -71,9 +86,9 @@ class Stores:
         self._known = known
         self._observer = observer
         self._stop = stop
-        self._open: dict[str, client.Client] = {}
+        self._open: dict[str, Store] = {}
 
-    def get(self, name: str) -> client.Client:
+    def get(self, name: str) -> Store:
         """The store called `name`.
 
         Raises:
@@ -83,13 +98,23 @@ class Stores:
             names = ", ".join(self._known) or "none"
             raise errors.UsageError(f"no registry is named {name!r}; there are: {names}")
         if name not in self._open:
-            shared = self._registries.shared(name, self._known[name])
-            self._open[name] = client.Client(shared, observer=self._observer, stop=self._stop)
+            self._open[name] = self._opened(name, self._known[name])
         return self._open[name]
 
+    def _opened(self, name: str, settings: Registry) -> Store:
+        if settings.layout:
+            return layout.Layout(settings.layout, name, observer=self._observer)
+        shared = self._registries.shared(name, settings)
+        return client.Client(shared, observer=self._observer, stop=self._stop)
+
+    def source(self, rule: ReplicateRule) -> trimmed.Source:
+        """What a rule reads, with its `platforms` in force."""
+        return trimmed.source(self.get(rule.source), rule.platforms, self._registries.trimmed)
+
     def concurrency(self, name: str) -> int:
-        """Requests that may be in flight to a registry."""
-        return self._known[name].concurrency
+        """Requests that may be in flight to a registry, files to a layout."""
+        settings = self._known[name]
+        return LAYOUT_CONCURRENCY if settings.layout else settings.concurrency
 
     def repositories(self, name: str) -> tuple[str, ...] | None:
         """The repositories the rules file lists for a registry; None where its catalog is asked."""

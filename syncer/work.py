@@ -8,6 +8,7 @@ out inside a priority: what is begun is finished before more is opened.
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 import itertools
 import queue
@@ -56,7 +57,8 @@ class Work:
         self._count = itertools.count()
         self._done: queue.SimpleQueue[tuple[Future[Any], Then]] = queue.SimpleQueue()
         self._running = 0
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="leaf")
+        context = contextvars.copy_context()
+        self._pool = ThreadPoolExecutor(threads, "leaf", initializer=_adopt, initargs=(context,))
 
     def submit(self, leaf: Callable[[], Any], then: Then, priority: int = 0) -> None:
         """Queues a leaf; lower priorities first, newest first among equals. Coordinator only."""
@@ -96,6 +98,12 @@ class Work:
             future = self._pool.submit(leaf)
             future.add_done_callback(lambda done, then=then: self._done.put((done, then)))  # type: ignore[misc]
         return self._running > 0
+
+
+def _adopt(context: contextvars.Context) -> None:
+    """Has a worker log as its coordinator does: with the run and the rule on each line."""
+    for variable, value in context.items():
+        variable.set(value)
 
 
 class _Window(Generic[T]):

@@ -12,6 +12,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.authority import Authority
 from tests.registries import KINDS, Factory, Options, RegistryProcess, UnsupportedError, absent
@@ -42,6 +43,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
         suffix = "DIR" if name == "RUNTIME" else "HOME"
         monkeypatch.setenv(f"XDG_{name}_{suffix}", str(home / name.lower()))
     return home
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Logging as it is before any test configures it: no test writes to another's stream."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

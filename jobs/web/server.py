@@ -68,7 +68,7 @@ class Server:
     ) -> None:
         self._listener = listener
         config = uvicorn.Config(
-            _Guard(_application(view, metrics, healthy), listener.getsockname()[0]),
+            _Guard(_application(view, metrics, healthy), view, listener.getsockname()[0]),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -101,11 +101,12 @@ class _Guard:
 
     A page of an attacker whose name has come to point here (DNS rebinding) sends that name as
     `Host`. Over loopback only loopback's names are answered; elsewhere addresses and this host's
-    own names are.
+    own names are. `[daemon] hosts` adds to them.
     """
 
-    def __init__(self, inner: ASGIApp, address: str) -> None:
+    def __init__(self, inner: ASGIApp, view: View, address: str) -> None:
         self._inner = inner
+        self._view = view
         self._loopback = ipaddress.ip_address(address).is_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,14 +127,14 @@ class _Guard:
         try:
             found = ipaddress.ip_address(name.strip("[]"))
         except ValueError:
-            ours = {"localhost"} if self._loopback else _own_names()
+            more = self._view.live.rules.daemon.hosts
+            ours = {"localhost", *more, *(() if self._loopback else _own_names())}
             return name.lower().rstrip(".") in ours
         return found.is_loopback or not self._loopback
 
 
 def _own_names() -> set[str]:
-    name = socket.gethostname().lower()
-    return {"localhost", name, socket.getfqdn().lower()}
+    return {socket.gethostname().lower(), socket.getfqdn().lower()}
 
 
 def _application(

@@ -10,7 +10,7 @@ from syncer import errors
 from syncer.browse.parallel import each
 from syncer.copy import Comparison, Side
 from syncer.manifest import Manifest
-from syncer.plan import Place
+from syncer.plan import Action, Place, RepositoryPlan, Step
 
 # A plan of more manifests than this is weighed by those at hand alone.
 MOST_READ = 2000
@@ -19,6 +19,8 @@ MOST_READ = 2000
 @dataclass(frozen=True)
 class Weight:
     """Bytes of the blobs that a plan's steps name; what a target has already is counted, too.
+
+    Referrers are not: they are looked up when the content that they refer to is copied.
 
     Attributes:
         total: All of it; a blob counts once for each target registry.
@@ -38,10 +40,8 @@ def weigh(comparisons: Sequence[Comparison]) -> Weight:
     registries: defaultdict[str, dict[str, int]] = defaultdict(dict)
     places: dict[Place, int] = {}
     for one in comparisons:
-        if one.plan.refused:
-            continue
         blobs = {
-            digest: size for step in one.plan.steps for digest, size in _blobs(known, step.digest)
+            digest: size for step in _steps(one.plan) for digest, size in _blobs(known, step.digest)
         }
         places[one.plan.target] = sum(blobs.values())
         registries[one.plan.target.registry] |= blobs
@@ -51,12 +51,7 @@ def weigh(comparisons: Sequence[Comparison]) -> Weight:
 
 def _read(known: dict[str, Manifest], comparisons: Sequence[Comparison]) -> int:
     """Adds the manifests that steps name, level by level; returns how many could not be had."""
-    wanted = {
-        step.digest: one.source
-        for one in comparisons
-        if not one.plan.refused
-        for step in one.plan.steps
-    }
+    wanted = {step.digest: one.source for one in comparisons for step in _steps(one.plan)}
     read = unread = 0
     done: set[str] = set()
     while wanted := {digest: side for digest, side in wanted.items() if digest not in done}:
@@ -78,6 +73,11 @@ def _read(known: dict[str, Manifest], comparisons: Sequence[Comparison]) -> int:
             if child.is_manifest
         }
     return unread
+
+
+def _steps(plan: RepositoryPlan) -> list[Step]:
+    """The steps that bring content; a referrer's is not known before it is looked up."""
+    return [] if plan.refused else [s for s in plan.steps if s.action is not Action.ATTACH]
 
 
 def _get(item: tuple[str, Side]) -> Manifest:

@@ -23,6 +23,7 @@ def guarded(call: Callable[[], int | None], session: Session, *, as_json: bool) 
         session: Says, once the command line is read, what command it is and whether `-v` was given.
         as_json: Whether stdout must get an object that says what went wrong.
     """
+    entries: list[dict[str, Any]] = []
     try:
         return call() or 0
     except click.ClickException as error:
@@ -30,7 +31,7 @@ def guarded(call: Callable[[], int | None], session: Session, *, as_json: bool) 
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         console.tell("interrupted")
-        code, entries = 130, []
+        code = 130
     except Exception as error:  # noqa: BLE001 - the one boundary of the process
         code, entries = _explain(error, verbose=session.verbose)
     if as_json:
@@ -42,6 +43,7 @@ def guarded(call: Callable[[], int | None], session: Session, *, as_json: bool) 
 def _explain(error: Exception, *, verbose: bool) -> tuple[int, list[dict[str, Any]]]:
     """Tells what went wrong; returns the exit code and what JSON says about it."""
     code, hint = 1, ""
+    entries: list[dict[str, Any]] = []
     if isinstance(error, errors.RulesError):
         _tell_rules(error)
         code, entries = error.exit_code, list(_problems(error))

@@ -25,6 +25,7 @@ STYLES = {
     "partial": "yellow",
     "refused": "red",
     "failed": "red",
+    "wrong": "red",
     "conflict": "yellow",
     "interrupted": "yellow",
     "running": "cyan",

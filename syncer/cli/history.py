@@ -20,7 +20,7 @@ _RUNS = 30
 _PAGE = 1000
 # Steps that went as planned are listed up to so many; troubles all are.
 _MOST_DONE = 200
-_TROUBLE = ("failed", "refused", "conflict", "held", "interrupted")
+_TROUBLE = ("failed", "wrong", "refused", "conflict", "held", "interrupted")
 
 
 @click.command("history", cls=Command, exits=(78,), words={1: "the state cannot be read"})

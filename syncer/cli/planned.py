@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -157,20 +158,22 @@ def _headline(made: Planned) -> str:
         action: sum(
             step.action is action for plan in made.plans if not plan.refused for step in plan.steps
         )
-        for action in (Action.COPY, Action.OVERWRITE)
+        for action in (Action.COPY, Action.OVERWRITE, Action.ATTACH)
     }
     in_step = sum(plan.in_step for plan in made.plans)
     if failed := sum(report.total("failed") for report in made.reports):
         return f"{text.number(failed, 'place')} could not be looked at; {in_step:,} tags in step"
     if not any(counts.values()):
         return f"{text.number(in_step, 'tag')} in step, nothing to copy"
-    replace = f", {counts[Action.OVERWRITE]:,} to replace" if counts[Action.OVERWRITE] else ""
-    bytes_ = f"at most {text.size(made.weight.total)} to move"
-    if made.weight.unread:
-        bytes_ += f" and what {text.number(made.weight.unread, 'unread manifest')} name"
-    return (
-        f"{text.number(counts[Action.COPY], 'tag')} to copy{replace}, {in_step:,} in step; {bytes_}"
+    rest = "".join(
+        f", {counts[action]:,} to {word}"
+        for action, word in ((Action.OVERWRITE, "replace"), (Action.ATTACH, "attach to"))
+        if counts[action]
     )
+    bytes_ = f"at most {text.size(made.weight.total)} to move, referrers aside"
+    if made.weight.unread:
+        bytes_ += f", and what {text.number(made.weight.unread, 'unread manifest')} name"
+    return f"{text.number(counts[Action.COPY], 'tag')} to copy{rest}, {in_step:,} in step; {bytes_}"
 
 
 def _repositories(made: Planned) -> None:
@@ -178,7 +181,7 @@ def _repositories(made: Planned) -> None:
     if not rows:
         return
     console.say()
-    heads = ("target", ">copy", ">replace", ">conflicts", ">suppressed", ">in step")
+    heads = ("target", ">copy", ">replace", ">attach", ">conflicts", ">suppressed", ">in step")
     console.table((*heads, ">only there", ">at most"), rows)
     if rest := len(made.plans) - len(rows):
         console.say(f"and {text.number(rest, 'repository', 'repositories')} in step")
@@ -189,8 +192,9 @@ def _is_telling(plan: RepositoryPlan) -> bool:
 
 
 def _row(plan: RepositoryPlan, weight: browse.Weight) -> tuple[str, ...]:
-    copies = sum(step.action is Action.COPY for step in plan.steps)
-    counts = (copies, len(plan.steps) - copies, len(plan.conflicts), len(plan.suppressed))
+    steps = Counter(step.action for step in plan.steps)
+    counts = [steps[action] for action in (Action.COPY, Action.OVERWRITE, Action.ATTACH)]
+    counts += [len(plan.conflicts), len(plan.suppressed)]
     return (
         f"{plan.target}{' (new)' if plan.new else ''}{' refused' if plan.refused else ''}",
         *(f"{count:,}" if count else "" for count in counts),

@@ -16,11 +16,11 @@ from syncer.cli import console, text
 HEARTBEAT = 10.0
 # So many problems of one kind are told as they happen; the summary counts the rest.
 MOST_ALIKE = 3
-_TROUBLE = frozenset({"failed", "conflict", "refused", "held"})
+_TROUBLE = frozenset({"failed", "wrong", "conflict", "refused", "held"})
 # The rate is that of the last so many samples, so many seconds apart.
 _SAMPLES, _SAMPLE = 20, 0.5
-# What is planned, and how it ends; other events of steps are about what was never planned.
-_PLANNED = frozenset({"copy", "overwrite", "drop"})
+# How a planned step ends, and what is told of what could not be planned.
+_UNPLANNED = frozenset({"list", "compare"})
 _ENDED = frozenset({"done", "failed", "skipped", "held", "interrupted"})
 # No guess at the time left before so much time and so much of the work have passed.
 _EARLIEST, _LEAST = 2.0, 0.02
@@ -81,7 +81,7 @@ class Tally:
                 for pattern, count in event.counts.items():
                     self.patterns[event.rule, event.field, pattern] += count
             case events.StepDone():
-                self.ended += event.action in _PLANNED and event.outcome in _ENDED
+                self.ended += event.action not in _UNPLANNED and event.outcome in _ENDED
                 self.done[event.rule, event.action] += event.outcome == "done"
 
     def _sent(self, count: int) -> None:

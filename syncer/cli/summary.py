@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 3
 # Outcomes of steps that get a column when there are any.
-_COLUMNS = ("skipped", "suppressed", "conflict", "held", "refused", "interrupted", "failed")
+_COLUMNS = (
+    "skipped",
+    "suppressed",
+    "conflict",
+    "held",
+    "refused",
+    "interrupted",
+    "wrong",
+    "failed",
+)
 _TRANSIENT = frozenset({"failed", "held"})
 _HEADS = {"conflict": "conflicts"}
 _ACTIONS = {
@@ -26,7 +35,8 @@ _ACTIONS = {
     "repair": "repaired",
     "expire": "expired",
 }
-_PRUNE = "prune"
+# What a policy keeps is not in step with anything: it stays.
+_KEEPING = frozenset({"prune", "apply"})
 # What to do, where the error does not say it.
 _HINTS = {
     "CONFLICT": 'to replace what stands there: overwrite = "always" in the rule',
@@ -35,6 +45,8 @@ _HINTS = {
     "DENIED": "syncer check --online shows what this user may do where",
     "UNSUPPORTED": "the registry does not do that, or has it switched off",
 }
+
+_UNDO = "undo"
 
 Done = Mapping[tuple[str, str], int]
 """How many steps of a rule ended well, by (rule, action)."""
@@ -50,7 +62,7 @@ def show(run: Report, done: Done, again: str) -> None:
     """
     if _is_idle(run):
         took = f"{_requests(run)} in {text.duration(run.seconds)}"
-        console.outcome("ok", f"{_in_step(run)}, nothing to do ({took})")
+        console.outcome("ok", f"{_fine(run)}, nothing to do ({took})")
         return
     console.outcome(run.outcome, _headline(run, done))
     if any(rule.matched for rule in run.rules.values()):
@@ -102,7 +114,7 @@ def _is_idle(run: Report) -> bool:
 
 
 def _headline(run: Report, done: Done) -> str:
-    parts = [_in_step(run)]
+    parts = [_fine(run)] if run.command != _UNDO else []
     for action, word in _ACTIONS.items():
         if count := sum(number for (_, kind), number in done.items() if kind == action):
             parts.append(f"{count:,} {word}")
@@ -115,16 +127,16 @@ def _noun(outcome: str, count: int) -> str:
     return outcome if count == 1 else _HEADS.get(outcome, outcome)
 
 
-def _in_step(run: Report) -> str:
+def _fine(run: Report) -> str:
     """How many tags are as they should be: in step with their source, or kept by a policy."""
     kept = sum(rule.in_step for rule in run.rules.values())
-    if run.command == _PRUNE:
+    if run.command in _KEEPING:
         return f"{text.number(kept, 'tag')} stay"
     return f"{text.number(kept + run.total('done'), 'tag')} in step"
 
 
 def _rules(run: Report, done: Done) -> None:
-    fine = "stay" if run.command == _PRUNE else "in step"
+    fine = "stay" if run.command in _KEEPING else "in step"
     heads = ["rule", "outcome", ">repos", ">tags", f">{fine}"]
     heads += [f">{word}" for word in _ACTIONS.values()]
     heads += [f">{_HEADS.get(word, word)}" for word in _COLUMNS]

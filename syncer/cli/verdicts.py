@@ -109,5 +109,5 @@ def conclude(pruned: run.Pruned, apply: str) -> None:
     if pruned.refused:
         console.say(f"refused as a whole: {pruned.refused}", "red")
     elif pruned.drops:
-        stored = f"stored as plan {pruned.plan}; " if pruned.plan else ""
-        console.say(f"{stored}nothing was dropped; to drop: {apply}")
+        line = f"syncer apply {pruned.plan}" if pruned.plan else apply
+        console.say(f"nothing was dropped; to drop it: {line}")

@@ -19,6 +19,7 @@ from syncer.manifest import Descriptor, Manifest
 from syncer.store import Capabilities, Chunks, OpenBlob, Resolved, TagDelete, TagTimes
 
 _ATTEMPTS = 3
+_DONE = {"pull": "read", "push": "written to", "delete": "written to"}
 _CAPABILITIES = Capabilities(tag_delete=TagDelete.TAG, referrers=True)
 
 
@@ -218,6 +219,24 @@ class Layout:
     def skew(self) -> float | None:
         """None: a directory has no clock of its own."""
         return None
+
+    def ping(self) -> str:
+        """Who we are there: the user this process runs as.
+
+        Raises:
+            NotFoundError: There is no layout, nor a directory that one could be made in.
+        """
+        root = self._disk.root
+        if root.is_dir() or not root.parent.is_dir():
+            self._index.rows()
+        return f"uid {os.geteuid()}"
+
+    def may(self, repository: str, action: str) -> str:  # noqa: ARG002
+        """Why we may not `pull`, `push` or `delete` there; empty when nothing speaks against it."""
+        root = self._disk.root
+        at = root if root.is_dir() else root.parent
+        mode = os.R_OK | os.X_OK if action == "pull" else os.W_OK | os.X_OK
+        return "" if os.access(at, mode) else f"{at} may not be {_DONE[action]} by us"
 
     def _repository(self, repository: str) -> str:
         return repository or self._own

@@ -62,6 +62,16 @@ class Authorizer:
         self._home: tuple[str, str, int | None] | None = None  # where identity tokens go
         self._rotated = ("", "")  # an identity token, and the one that took its place
 
+    def renew(self, source: credentials.Source) -> None:
+        """Forgets every token and what was shown for it; the next one is asked for as `source` says.
+
+        Requests under way go on, and those after them do not start from nothing: what the registry
+        wants is still known.
+        """
+        with self._lock:
+            self._source, self._grants = source, Grants()
+            self._home, self._rotated = None, ("", "")
+
     @property
     def known(self) -> bool:
         """Whether the registry has asked yet; until then `ensure` has nothing to go by."""

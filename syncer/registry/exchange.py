@@ -26,6 +26,7 @@ from syncer.registry.transport import WITH_BODY, Body
 # What comes encoded has neither the size nor the digest it should have.
 _ALWAYS = (("User-Agent", "syncer"), ("Accept-Encoding", "identity"))
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECTED = frozenset({"GET", "HEAD"})
 _MOST_REDIRECTS = 5
 # A caller asks the authorizer at most twice for one request.
 _MOST_CHALLENGES = 2
@@ -182,12 +183,13 @@ class Exchange:
                 self._sleep(paused)
                 self._check_stop()
         self.shared.circuit.check()
-        if self.own(ask.url):
+        own = self.own(ask.url)
+        if own:
             response = self._authorized(ask, first=first)
         else:
-            response = self._transmit(ask, ask.url, {}, first=first)
-        if response.status_code in _REDIRECTS and ask.method not in WITH_BODY | {"DELETE"}:
-            response = self._follow(ask, response)
+            response = self._transmit(ask, ask.url, None, first=first)
+        if response.status_code in _REDIRECTS and ask.method in _REDIRECTED:
+            response = self._follow(ask, response, own=own)
         if response.status_code in ask.ok:
             return response
         raise self._failure(ask, response)
@@ -214,15 +216,15 @@ class Exchange:
             self._failed(str(error))
             raise
 
-    def _follow(self, ask: Ask, response: httpx.Response) -> httpx.Response:
+    def _follow(self, ask: Ask, response: httpx.Response, *, own: bool) -> httpx.Response:
         """Where redirects lead. Once they have left the registry, credentials stay behind."""
-        url, own = ask.url, self.own(ask.url)
+        url = ask.url
         for _ in range(_MOST_REDIRECTS):
             location = response.headers.get("location", "")
             _body(response).drain()
             url = self.join(url, location)
             own = own and self.own(url)
-            proof = self._proof(ask.scopes) if own else {}
+            proof = self._proof(ask.scopes) if own else None
             response = self._transmit(ask, url, proof, first=True)
             if response.status_code not in _REDIRECTS:
                 return response
@@ -233,15 +235,18 @@ class Exchange:
         )
 
     def _transmit(
-        self, ask: Ask, url: httpx.URL, proof: Mapping[str, str], *, first: bool
+        self, ask: Ask, url: httpx.URL, proof: Mapping[str, str] | None, *, first: bool
     ) -> httpx.Response:
-        """Sends one request; tells the observer, the gate and the circuit how it went."""
-        headers = [*_ALWAYS, *ask.headers, *proof.items()]
+        """Sends one request; tells the observer, the gate and the circuit how it went.
+
+        `proof` is what the registry's own origin is shown, and None for any other.
+        """
+        own = proof is not None
+        headers = [*_ALWAYS, *ask.headers, *(proof or {}).items()]
         body = ask.body if isinstance(ask.body, Outgoing) else httpx.ByteStream(ask.body)
         if ask.method in WITH_BODY:
             headers.append(("Content-Length", str(len(ask.body))))
         request = httpx.Request(ask.method, url, headers=headers, stream=body)
-        own = self.own(url)
         began = time.perf_counter()
         try:
             response = self.shared.transport.handle_request(request)

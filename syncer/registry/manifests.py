@@ -102,9 +102,7 @@ def delete(exchange: Exchange, repository: str, digest: str) -> None:
         UnsupportedError: This registry does not delete.
         RegistryError: Any other refusal.
     """
-    answer = _delete(exchange, repository, digest)
-    if answer.status != 404:
-        exchange.shared.learned.deletes.add(repository)
+    _delete(exchange, repository, digest)
 
 
 def delete_tag(exchange: Exchange, repository: str, tag: str) -> bool:

@@ -89,6 +89,11 @@ class Shared:
         self.authorizer = auth.Authorizer(name, url, source, transport.handle_request)
         self.learned = Learned()
 
+    def renew(self, source: credentials.Source) -> None:
+        """Has the credential read anew, from `source`."""
+        self.source = source
+        self.authorizer.renew(source)
+
     def abort(self) -> None:
         """Ends every request under way at once, as failed; later requests work."""
         self.transport.abort()

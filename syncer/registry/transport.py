@@ -157,9 +157,13 @@ class Transport(httpx.BaseTransport):
             self.drop(connection)
 
     def _dial(self, origin: Origin) -> Connection:
+        aborts = self._aborts
         connection = self._dialer.dial(origin)
         with self._lock:
             self._live.add(connection)
+        if self._aborts != aborts:
+            self.drop(connection)
+            raise ConnectionAbortedError("stopped while connecting")
         return connection
 
     def _exchange(self, connection: Connection, request: httpx.Request) -> httpx.Response:

@@ -14,7 +14,7 @@ from syncer.rules.auth import (
 )
 from syncer.rules.durations import parse_duration
 from syncer.rules.load import load, loads
-from syncer.rules.model import Daemon, Registry, ReplicateRule, Rules, State
+from syncer.rules.model import Daemon, Notify, Registry, ReplicateRule, Rules, State
 from syncer.rules.policies import (
     GuardRules,
     KeepRules,
@@ -26,6 +26,7 @@ from syncer.rules.policies import (
 )
 from syncer.rules.schedule import Schedule
 from syncer.rules.values import Address
+from syncer.rules.windows import Hours, Window
 
 __all__ = [
     "Address",
@@ -34,7 +35,9 @@ __all__ = [
     "Daemon",
     "DockerConfig",
     "GuardRules",
+    "Hours",
     "KeepRules",
+    "Notify",
     "PasswordEnv",
     "PasswordFile",
     "PolicyGuard",
@@ -48,6 +51,7 @@ __all__ = [
     "SystemdCredential",
     "TagRules",
     "Untagged",
+    "Window",
     "load",
     "loads",
     "parse_duration",

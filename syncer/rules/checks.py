@@ -22,11 +22,13 @@ def found(rules: Rules, registries: Collection[str]) -> Iterator[Found]:
     """
     yield from _doubles(rules)
     yield from _same_urls(rules)
+    yield from _layouts(rules)
+    yield from _silent_lag(rules)
     for index, rule in enumerate(rules.replicate):
-        for location, message in _replicate(rule, registries):
+        for location, message in (*_replicate(rule, registries), *_closed(rules, rule)):
             yield ("replicate", index, *location), message
     for index, policy in enumerate(rules.policies):
-        for location, message in _policy(policy, registries):
+        for location, message in (*_policy(policy, registries), *_closed(rules, policy)):
             yield ("retention", "policy", index, *location), message
     for index, message in circles.found(rules.replicate):
         yield ("replicate", index), message
@@ -58,6 +60,19 @@ def _same_urls(rules: Rules) -> Iterator[Found]:
             yield ("registry", name, "url"), message
 
 
+def _silent_lag(rules: Rules) -> Iterator[Found]:
+    if rules.notify.lag and not rules.notify.webhook:
+        yield ("notify", "lag"), "means nothing without a webhook"
+
+
+def _layouts(rules: Rules) -> Iterator[Found]:
+    """Keys that say how to speak to a registry, where there is a directory instead."""
+    for name, registry in rules.registry.items():
+        if registry.layout:
+            for key in sorted(registry.model_fields_set - {"url", "window"}):
+                yield ("registry", name, key), "means nothing for an image layout, a directory"
+
+
 def _unknown(name: str, registries: Collection[str]) -> str:
     hint = suggestion(name, registries) or f"; write a [registry.{name}] table"
     return f"{name!r} is no registry of this file{hint}"
@@ -74,8 +89,14 @@ def _dangling(
 
 
 def _scheduled(rule: ReplicateRule | PolicyRules) -> Iterator[Found]:
-    if rule.jitter and rule.schedule is None:
-        yield ("jitter",), "means nothing without a schedule"
+    for key in ("jitter", "window", "deadline"):
+        if getattr(rule, key) and rule.schedule is None:
+            yield (key,), "means nothing without a schedule"
+
+
+def _closed(rules: Rules, rule: ReplicateRule | PolicyRules) -> Iterator[Found]:
+    if not rules.hours(rule).minutes:
+        yield ("schedule",), "its window and those of its registries are never open together"
 
 
 def _replicate(rule: ReplicateRule, registries: Collection[str]) -> Iterator[Found]:

@@ -42,7 +42,7 @@ def found(rules: Sequence[ReplicateRule]) -> Iterator[tuple[int, str]]:
     graph = _Graph(rules)
     told = {index for index, rule in enumerate(rules) if onto_itself(rule)}
     for index, rule in enumerate(rules):
-        grows = "{repo}" in rule.rename and rule.rename != "{repo}"
+        grows = "{" in rule.rename and rule.rename != "{repo}"
         if index in told or not (grows or rule.overwrite != "never"):
             continue
         if circle := graph.circle(index):
@@ -129,9 +129,10 @@ def _start(pattern: Pattern) -> _Names:
 
 
 def _written(rename: str, read: _Names) -> _Names:
-    if read.exact or "{repo}" not in rename:
+    if "{" not in rename or (read.exact and "{repo}" in rename):
         return _Names(rename.replace("{repo}", read.start), exact=True)
-    return _Names(rename.partition("{repo}")[0] + read.start, exact=False)
+    before, _, word = rename.partition("{")
+    return _Names(before + (read.start if word.startswith("repo}") else ""), exact=False)
 
 
 def _skipped(rule: ReplicateRule) -> tuple[str, ...]:

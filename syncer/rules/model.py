@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator
@@ -24,9 +24,11 @@ from syncer.rules.values import (
     Array,
     Duration,
     FilePath,
+    HostName,
     Listen,
     Name,
     Percent,
+    Platform,
     Positive,
     Proxy,
     Rename,
@@ -34,16 +36,23 @@ from syncer.rules.values import (
     RepositoryPattern,
     Schema,
     Some,
+    Sort,
     StateUrl,
     TagPattern,
     Url,
+    Webhook,
+    Window,
     Zone,
+    filled,
+    placeholders,
     suggestion,
 )
+from syncer.rules.windows import Hours, hours
 
 DEFAULT_STATE = "/var/lib/syncer/state.db"
 _EVERY = patterns.parse("*")
 _LATEST = patterns.parse("latest")
+Notice = Literal["failure", "recovery", "refused", "conflict", "lag"]
 
 
 class State(Table):
@@ -67,24 +76,52 @@ class Daemon(Table):
     Attributes:
         listen: Where its status page and metrics are.
         drain: How long a stop waits for what is under way.
+        hosts: Further names by which the status page may be asked for.
     """
 
     listen: Listen = Address("127.0.0.1", 9564)
     drain: Duration = timedelta(seconds=60)
+    hosts: Array[HostName] = ()
+
+
+class Notify(Table):
+    """`[notify]`: whom syncerd tells what changed for the worse, or the better.
+
+    Attributes:
+        webhook: Where each notice is posted to as JSON: a URL, or the whole path of a file with
+            it, for one that holds a secret.
+        on: What is told.
+        lag: How far a target may be behind; None: that is not told.
+    """
+
+    webhook: Webhook = ""
+    on: Array[Notice] = get_args(Notice)
+    lag: Positive | None = None
+
+    def address(self) -> str:
+        """The URL, read from its file anew.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        return Path(self.webhook).read_text().strip() if self.webhook[:1] == "/" else self.webhook
 
 
 class Registry(Table):
-    """`[registry.NAME]`: where a registry is and how to speak to it.
+    """`[registry.NAME]`: where a registry or an image layout is and how to speak to it.
 
     Attributes:
-        url: Scheme, host and port in one canonical spelling; `http://` is plain HTTP.
+        url: Scheme, host and port in one canonical spelling; `http://` is plain HTTP; `oci:` and a
+            whole path for an image layout, which has no further keys but `window`.
         auth: Who to be there.
         concurrency: Requests in flight, all rules together.
         timeout: How long a connection may be idle.
-        ca_file: Certificates to trust instead of the system's.
+        ca_file: Certificates to trust beside the system's; None for those of `certs.d`.
         client_cert, client_key: Who to be for TLS; the key may stand in the certificate's file.
+            None for what `certs.d` has.
         proxy: `http://host:port`; empty for none; None for what the environment says.
         repos: Its repositories, for want of a catalog; empty: ask it.
+        window: When scheduled runs may be at it; empty: always.
     """
 
     url: Url
@@ -96,6 +133,7 @@ class Registry(Table):
     client_key: FilePath | None = None
     proxy: Proxy | None = None
     repos: Array[RepositoryName] = ()
+    window: Array[Window] = ()
 
     _name: str = PrivateAttr("")
 
@@ -103,6 +141,11 @@ class Registry(Table):
     def name(self) -> str:
         """What the rules file calls it."""
         return self._name
+
+    @property
+    def layout(self) -> Path | None:
+        """The directory of an image layout; None for a registry."""
+        return Path(self.url.removeprefix("oci:")) if self.url.startswith("oci:") else None
 
     @field_validator("client_key")
     @classmethod
@@ -112,8 +155,38 @@ class Registry(Table):
         return key
 
 
+def _check_capture(name: str, repos: Sequence[Pattern]) -> None:
+    """Raises ValueError where `rename` cannot know what `{name}` stands for."""
+    capturing = [pattern for pattern in repos if name in pattern.group_names]
+    if name == "repo" and capturing:
+        raise ValueError(
+            f"{{repo}} is the whole name, and {capturing[0].text!r} captures a part of it by that"
+            " word: call the capture something else"
+        )
+    without = [pattern for pattern in repos if name not in pattern.group_names]
+    if name != "repo" and without:
+        known = sorted({each for pattern in repos for each in pattern.group_names})
+        raise ValueError(
+            f"{{{name}}} is neither {{repo}}, the source's repository name, nor captured by"
+            f" {without[0].text!r} in repos, as 're:prod/(?P<{name}>.+)' would"
+            f"{suggestion(name, known)}"
+        )
+
+
 def _several(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+class Latest(Table):
+    """`latest = { count = ..., sort = ... }`: only the newest of the tags that a rule matches.
+
+    Attributes:
+        count: How many in each repository.
+        sort: What newer means: a higher version, or a later name.
+    """
+
+    count: int = Field(ge=1)
+    sort: Sort = "semver"
 
 
 class ReplicateRule(Scheduled):
@@ -125,13 +198,17 @@ class ReplicateRule(Scheduled):
         target: The names of the registries to write.
         repos, exclude_repos: The source's repositories, and those of them to leave out.
         tags, exclude_tags: Their tags, and those of them to leave out.
-        rename: The repository's name at the targets, `{repo}` being that at the source.
+        latest: How many of those at most; None for all. What `tags` names in full comes anyway.
+        rename: The repository's name at the targets, `{repo}` being that at the source and
+            `{name}` what a `re:` pattern of `repos` captured.
+        platforms: What indexes are trimmed to; empty for all of them as they are.
         overwrite: Which tags of the targets may be replaced.
         mutable: Tags that are expected to move.
         max_overwrite_pct: Above so many percent of replaced tags a repository is refused.
         allow_empty: Whether matching nothing is fine.
         unsupported: What to do with content that cannot be copied.
         referrers: Whether signatures and other referrers come along.
+        foreign: Whether non-distributable layers are copied, too.
     """
 
     name: Name
@@ -141,19 +218,25 @@ class ReplicateRule(Scheduled):
     exclude_repos: Array[RepositoryPattern] = ()
     tags: Some[TagPattern] = (_EVERY,)
     exclude_tags: Array[TagPattern] = ()
+    latest: Latest | None = None
     rename: Rename = "{repo}"
+    platforms: Array[Platform] = ()
     overwrite: Literal["ours", "always", "never"] = "ours"
     mutable: Array[TagPattern] = (_LATEST,)
     max_overwrite_pct: Percent = 30
     allow_empty: bool = False
     unsupported: Literal["skip", "fail"] = "skip"
     referrers: bool = True
+    foreign: bool = False
 
     @field_validator("rename")
     @classmethod
     def _keeps_apart(cls, rename: str, info: ValidationInfo) -> str:
         repos: tuple[Pattern, ...] = info.data.get("repos", ())
-        if "{repo}" not in rename and repos and not (len(repos) == 1 and repos[0].is_literal):
+        used = placeholders(rename)
+        for name in used:
+            _check_capture(name, repos)
+        if not used and repos and not (len(repos) == 1 and repos[0].is_literal):
             raise ValueError(
                 f"{rename!r} gives every repository the same name: write {{repo}} in it, or name one"
                 " repository in repos"
@@ -189,8 +272,13 @@ class ReplicateRule(Scheduled):
         return any(each.is_literal and each.text == repository for each in self.repos)
 
     def renamed(self, repository: str) -> str:
-        """What the source's `repository` is called at the targets."""
-        return self.rename.replace("{repo}", repository)
+        """What the source's `repository` is called at the targets.
+
+        Captures are those of the first pattern in `repos` that matches it.
+        """
+        captures = (pattern.groups(repository) for pattern in self.repos)
+        found = next((each for each in captures if each is not None), {})
+        return filled(self.rename, found | {"repo": repository})
 
 
 class Rules(Table):
@@ -199,7 +287,7 @@ class Rules(Table):
     Attributes:
         version: The key `schema`: what the file means.
         timezone: For schedules and calendar keeps.
-        state, daemon: The tables of those names.
+        state, daemon, notify: The tables of those names.
         registry: The registries by name.
         replicate: The replication rules.
         retention: The policies and their guards.
@@ -209,6 +297,7 @@ class Rules(Table):
     timezone: Zone = ZoneInfo("UTC")
     state: State = State()
     daemon: Daemon = Daemon()
+    notify: Notify = Notify()
     registry: Mapping[Name, Registry] = Field(default_factory=dict)
     replicate: Array[ReplicateRule] = ()
     retention: Retention = Retention()
@@ -249,6 +338,15 @@ class Rules(Table):
             UsageError: There is none.
         """
         return _named("retention policy", name, self.policies)
+
+    def hours(self, rule: ReplicateRule | PolicyRules) -> Hours:
+        """When scheduled runs of `rule` may be under way: by its window and its registries'."""
+        if isinstance(rule, ReplicateRule):
+            names = [rule.source, *rule.target]
+        else:
+            names = [rule.registry, *rule.require_mirrored]
+        of_registries = (self.registry[name].window for name in names if name in self.registry)
+        return hours([rule.window, *of_registries], self.timezone)
 
     def policy_for(self, registry: str, repository: str) -> PolicyRules | None:
         """The policy that a repository of the registry called `registry` falls under: the first."""

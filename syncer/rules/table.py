@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo
 
 from syncer.rules import schedule as schedules
-from syncer.rules.values import Duration, string
+from syncer.rules.values import Array, Duration, Positive, Window, string
 
 
 class Table(BaseModel):
@@ -28,7 +28,11 @@ class Scheduled(Table):
     Attributes:
         jitter: The longest random delay; also in `schedule`, where the daemon looks for it.
         schedule: When it runs; None: only by hand.
+        window: When its scheduled runs may be under way; empty: always.
+        deadline: How long one may take; what is left is left to the next. None: as long as needed.
     """
 
     jitter: Duration = timedelta()
     schedule: Annotated[schedules.Schedule, PlainValidator(_schedule)] | None = None
+    window: Array[Window] = ()
+    deadline: Positive | None = None

@@ -7,19 +7,20 @@ variable) it does not repeat the value.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import zoneinfo
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 
-from syncer import patterns, reference
-from syncer.rules import durations
+from syncer import patterns, platforms, reference
+from syncer.rules import durations, windows
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -29,6 +30,8 @@ _CREDENTIAL = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.@:-]{1,255}")  # systemd.exec
 # docker.io is the name; the registry lives elsewhere.
 _DOCKER_HUB = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 _PORTS = {"https": 443, "http": 80}
+_LAYOUT = "oci:"
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 _PATTERN = "a pattern in quotes, such as 'prod*'"
 _DURATION = "a duration in quotes, such as '24h'"
@@ -111,14 +114,36 @@ def _tag_pattern(text: str) -> patterns.Pattern:
 
 
 def _rename(text: str) -> str:
-    bare = text.replace("{repo}", "a")
+    bare = _PLACEHOLDER.sub("a", text)
     if "{" in bare or "}" in bare:
-        raise ValueError(f"{text!r} holds braces other than {{repo}}, the source's repository name")
+        raise ValueError(
+            f"{text!r} holds braces other than those of {{repo}}, the source's repository name, and"
+            " of what a 're:' pattern of repos captures by name"
+        )
     if not reference.is_repository(bare):
         raise ValueError(
             f"{text!r} does not make a repository name: lower-case letters, digits, / ..."
         )
     return text
+
+
+def placeholders(rename: str) -> tuple[str, ...]:
+    """The words in braces."""
+    return tuple(_PLACEHOLDER.findall(rename))
+
+
+def filled(rename: str, words: Mapping[str, str]) -> str:
+    """`rename` with what its placeholders stand for; every one of them must be in `words`."""
+    return _PLACEHOLDER.sub(lambda match: words[match[1]], rename)
+
+
+def _sort(value: object) -> object:
+    if value in ("age", "created", "date", "pushed", "time"):
+        raise ValueError(
+            "must be 'semver' or 'name': the specification lets no registry tell when a tag was"
+            " pushed"
+        )
+    return value
 
 
 def _positive(duration: timedelta) -> timedelta:
@@ -175,7 +200,16 @@ def _origin(url: SplitResult) -> str:
 
 
 def _url(text: str) -> str:
+    if text.startswith(_LAYOUT):
+        return _layout(text.removeprefix(_LAYOUT))
     return _origin(_split(text, ("https", "http"), "'https://registry.example.com'"))
+
+
+def _layout(path: str) -> str:
+    """The URL of an image layout, links resolved: one directory, one spelling."""
+    if not path.startswith("/") or path.startswith("//") or "\0" in path:
+        raise ValueError("names no directory: write it as 'oci:/mnt/usb/mirror', the whole path")
+    return f"{_LAYOUT}{os.path.realpath(path)}"
 
 
 def _proxy(text: str) -> str:
@@ -220,6 +254,27 @@ def _zone(text: str) -> zoneinfo.ZoneInfo:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         known = suggestion(text, zoneinfo.available_timezones())
         raise ValueError(f"{text!r} is no time zone, such as 'Europe/Berlin'{known}") from None
+
+
+def _webhook(text: str) -> str:
+    if not text or text.startswith("/"):
+        return text
+    try:
+        url = urlsplit(text)
+        host = url.hostname
+    except ValueError:
+        host = None
+    if not host or url.scheme not in ("https", "http"):
+        raise ValueError("must be a URL (https:// or http://), or the whole path of a file with it")
+    if "@" in url.netloc:
+        raise ValueError("must not hold a user or password: name a file with the URL instead")
+    return text
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text!r} is no name of a host")
+    return text.lower()
 
 
 def _variable(text: str) -> str:
@@ -278,6 +333,8 @@ RepositoryName = Annotated[str, AfterValidator(_repository)]
 RepositoryPattern = Annotated[patterns.Pattern, parsed(_repository_pattern, _PATTERN)]
 TagPattern = Annotated[patterns.Pattern, parsed(_tag_pattern, _PATTERN)]
 Rename = Annotated[str, AfterValidator(_rename)]
+Platform = Annotated[str, AfterValidator(platforms.checked)]
+Sort = Annotated[Literal["semver", "name"], BeforeValidator(_sort)]
 Duration = Annotated[timedelta, parsed(durations.parse_duration, _DURATION)]
 Positive = Annotated[Duration, AfterValidator(_positive)]
 Count = Annotated[int, AfterValidator(_count)]
@@ -292,4 +349,7 @@ Zone = Annotated[zoneinfo.ZoneInfo, parsed(_zone, "the name of a time zone in qu
 User = Annotated[str, AfterValidator(_user)]
 Credential = Annotated[str, AfterValidator(_credential)]
 Variable = Annotated[str, AfterValidator(_variable)]
+Window = Annotated[windows.Window, parsed(windows.parse, "a window in quotes")]
+Webhook = Annotated[str, AfterValidator(_webhook)]
+HostName = Annotated[str, AfterValidator(_host)]
 Listen = Annotated[Address, parsed(parse_address, "HOST:PORT in quotes")]

@@ -73,6 +73,7 @@ def prune(
         pruned = Pruned(run.report)
         moment = run.started + (ahead or timedelta())
         judge = judge_of(run, moment)
+        _say_untagged(run, policies)
         _judge(run, policies, judge, pruned)
         lifted = _lift(pruned, allow_delete)
         _announce(run, pruned, "" if lifted else _run_limit(run, pruned))
@@ -238,6 +239,17 @@ def _mirror(run: Run, side: Side, name: str) -> Side | None:
                     if record.source_registry == run.environment.rules.registry[name].url:
                         return Side(run.stores.get(name), record.source_repository)
     return None
+
+
+def _say_untagged(run: Run, policies: Sequence[PolicyRules]) -> None:
+    """The distribution-spec lists no manifests without a tag, so `untagged` is for other stores."""
+    for policy in policies:
+        if policy.untagged is not None:
+            reason = (
+                f"{policy.registry} does not list manifests without a tag, so `untagged` drops none;"
+                " they are for its own garbage collection"
+            )
+            run.observer(events.Noticed(policy.name, policy.registry, "UNTAGGED", reason))
 
 
 def _literal(run: Run, registry: str, rules: Iterable[PolicyRules]) -> Sequence[str] | None:

@@ -1,10 +1,10 @@
 """The state: what syncer remembers in one SQLite file. Memory, never proof (DESIGN section 7).
 
 `open_state` gives a `State`, whose parts are by topic: `runs`, `tags`, `blobs`, `leases`, `drops`,
-`plans`, `rules`. All are safe to use from many threads; every method may raise `StateError`. Nothing
-here may be called with a lock held that an observer wants, and no transaction outlives its call.
+`plans`, `rules`. All are safe to use from many threads, any method may raise `StateError`, and no
+transaction outlives the call that began it.
 
-This package alone imports SQLModel and SQLAlchemy (0.3 s): import it where a command needs it.
+This package alone imports SQLModel and SQLAlchemy (0.3 to 0.7 s): import it where a command needs it.
 """
 
 from syncer.state.leases import Lease, Leases

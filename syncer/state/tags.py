@@ -17,6 +17,23 @@ _SEEN, _REPOSITORY = tables.core(tables.TagSeen), tables.core(tables.Repository)
 _SOURCE = _REPOSITORY.alias()
 _NOTHING: Mapping[str, datetime] = {}
 
+_QUERY = (
+    select(
+        _SEEN.c.tag,
+        _SEEN.c.digest,
+        _SEEN.c.first_seen,
+        _SEEN.c.last_seen,
+        _SEEN.c.gone,
+        _SEEN.c.ours,
+        func.coalesce(_SOURCE.c.registry, ""),
+        func.coalesce(_SOURCE.c.name, ""),
+        _SEEN.c.source_first_seen,
+    )
+    .join(_REPOSITORY, _REPOSITORY.c.id == _SEEN.c.repository_id)
+    .outerjoin(_SOURCE, _SOURCE.c.id == _SEEN.c.source_id)
+    .where(_REPOSITORY.c.registry == bindparam("at"), _REPOSITORY.c.name == bindparam("named"))
+)
+
 Seen = dict[str, dict[str, records.TagRecord]]
 
 
@@ -28,25 +45,9 @@ class Tags:
 
     def seen(self, registry: str, repository: str) -> Seen:
         """What is known of a repository: for each tag, a record for each digest it pointed to."""
-        query = (
-            select(
-                _SEEN.c.tag,
-                _SEEN.c.digest,
-                _SEEN.c.first_seen,
-                _SEEN.c.last_seen,
-                _SEEN.c.gone,
-                _SEEN.c.ours,
-                func.coalesce(_SOURCE.c.registry, ""),
-                func.coalesce(_SOURCE.c.name, ""),
-                _SEEN.c.source_first_seen,
-            )
-            .join(_REPOSITORY, _REPOSITORY.c.id == _SEEN.c.repository_id)
-            .outerjoin(_SOURCE, _SOURCE.c.id == _SEEN.c.source_id)
-            .where(_REPOSITORY.c.registry == registry, _REPOSITORY.c.name == repository)
-        )
         seen: defaultdict[str, dict[str, records.TagRecord]] = defaultdict(dict)
         with self._database.read() as connection:
-            for row in connection.execute(query):
+            for row in connection.execute(_QUERY, {"at": registry, "named": repository}):
                 seen[row[0]][row[1]] = records.TagRecord(*row)
         return dict(seen)
 

@@ -67,7 +67,7 @@ class Verifier:
         for finding in findings:
             if not (self._repair and finding.missing):
                 reason = finding.reason(one.rule)
-                self._tell(one, plan.Action.VERIFY, finding, "wrong", reason, finding.wrong)
+                self._tell(one, plan.Action.VERIFY, finding, "wrong", reason, finding.wrong.value)
         if not repairs:
             ended()
             return

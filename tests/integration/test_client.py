@@ -303,9 +303,22 @@ def test_one_registry_has_one_key_whatever_its_url_looks_like() -> None:
     for url in ("https://EU.example", "https://eu.example:443/", "https://eu.example/"):
         assert connect("eu", url).url == "https://eu.example"
     assert connect("hub", "https://docker.io").url == "https://registry-1.docker.io"
-    for wrong in ("eu.example", "ftp://eu.example", "https://", "https://a:b@eu.example"):
+    for wrong in (
+        "http://a?b",
+        "eu.example",
+        "ftp://eu.example",
+        "https://",
+        "https://a:b@eu.example",
+    ):
         with pytest.raises(errors.UsageError, match="is no registry URL"):
             connect("eu", wrong)
+
+
+def test_docker_hubs_own_repositories_have_a_longer_name() -> None:
+    with opened("https://docker.io") as hub, opened("https://eu.example") as eu:
+        assert hub.client._named("alpine") == "library/alpine"
+        assert hub.client._named("me/app") == "me/app"
+        assert eu.client._named("alpine") == "alpine"
 
 
 @pytest.mark.parametrize("name", ["../x", "A/b", "a//b", "a/../b", "a?b", ""])

@@ -216,8 +216,9 @@ def test_a_tag_is_not_touched_before_deleting_by_digest_is_proven(
     """The registry says 202 and keeps the manifest: the tag would be left on a placeholder."""
     _by_digest_only(fake)
     fake.on("DELETE", "/v2/a/manifests/.*", lambda asked: asked.answer(202))
-    with pytest.raises(errors.UnsupportedError, match="cannot be deleted safely"):
-        eu.client.delete_tag("a", "v1")
+    for _ in range(2):
+        with pytest.raises(errors.UnsupportedError, match="cannot be deleted safely"):
+            eu.client.delete_tag("a", "v1")
     assert fake.holds("a").tags == {"v1": WHOLE.digest}
     assert not [url for method, url in fake.asked if method == "PUT" and url.endswith("/v1")]
 

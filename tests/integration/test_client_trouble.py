@@ -6,12 +6,12 @@ import email.utils
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from syncer import credentials, errors, events
+from syncer import credentials, errors, events, store
 from tests import content
 from tests.authority import Authority
 from tests.clients import Opened, descriptor, noise, opened, read, source
@@ -199,17 +199,41 @@ def test_many_threads_stay_within_the_concurrency(fake: FakeRegistry) -> None:
 
     fake.on("HEAD", "/v2/a/manifests/v1", count)
     with opened(fake.url, concurrency=3) as eu:
-        threads = [
-            threading.Thread(target=lambda: [eu.client.resolve("a", "v1") for _ in range(5)])
-            for _ in range(8)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
+        _all(lambda _: [eu.client.resolve("a", "v1") for _ in range(5)], 8)
         assert eu.requests() == {"HEAD": 40}
         assert most == 3
         assert fake.connections <= 3
+
+
+def test_copies_in_both_directions_do_not_wait_for_each_other(fake: FakeRegistry) -> None:
+    """One permit on each side, eight copies at once, each of which needs both sides."""
+    what = descriptor(DATA)
+    with (
+        FakeRegistry() as there,
+        opened(fake.url, concurrency=1) as eu,
+        opened(there.url, concurrency=1, name="us") as us,
+    ):
+        there.holds("a").blobs[what.digest] = DATA
+
+        def copy(number: int) -> None:
+            source, target = (eu, us) if number % 2 else (us, eu)
+            with store.permits(source.client, target.client):
+                target.client.put_blob(
+                    f"b/{number}", what, lambda: source.client.open_blob("a", what)
+                )
+
+        _all(copy, 8)
+        held = [*fake.repositories.items(), *there.repositories.items()]
+        assert sum(what.digest in each.blobs for name, each in held if name != "a") == 8
+
+
+def test_a_copy_inside_a_registry_with_one_permit_does_not_wait_for_itself(
+    fake: FakeRegistry,
+) -> None:
+    what = descriptor(DATA)
+    with opened(fake.url, concurrency=1) as eu, store.permits(eu.client, eu.client):
+        eu.client.put_blob("b", what, lambda: eu.client.open_blob("a", what))
+    assert fake.holds("b").blobs == {what.digest: DATA}
 
 
 def test_an_error_body_is_one_short_line_without_secrets(fake: FakeRegistry, eu: Opened) -> None:
@@ -243,3 +267,19 @@ def _password(tmp_path: Any) -> credentials.PasswordFile:
     path.write_text("secret-pw")
     path.chmod(0o600)
     return credentials.PasswordFile("ci", path)
+
+
+def _all(work: Callable[[int], object], threads: int) -> None:
+    """Runs `work` in threads of its own, and sees that all end well."""
+    done: list[int] = []
+
+    def run(number: int) -> None:
+        work(number)
+        done.append(number)
+
+    running = [threading.Thread(target=run, args=(number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(30)
+    assert sorted(done) == list(range(threads))

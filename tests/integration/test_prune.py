@@ -234,3 +234,36 @@ def test_a_digest_goes_only_when_it_is_whole_at_every_registry_that_must_have_it
     mirrored.prune(apply=True)
 
     assert set(content.tags(eu, "prod/app")) == {"v1.0.0", "v1.0.2", "v1.0.3"}
+
+
+def test_the_last_two_at_a_mirror_are_the_last_two_at_its_source_however_it_was_filled(
+    mirrored: Operator,
+) -> None:
+    """The mirror is filled at the end, newest first; the state has watched the source all along."""
+    eu = mirrored.registries["eu"]
+    policy = POLICY.replace('sort = "semver"', 'sort = "age"').replace('tags = "v*"', 'tags = "b*"')
+    watching = DR.replace('repos = ["prod/**"]', 'repos = ["prod/**"]\ntags = ["none"]')
+    for tag in ("b-apple", "b-zebra", "b-mango"):
+        content.push(eu, "prod/app", tag, content.manifest(tag))
+        mirrored.rules = watching + policy
+        mirrored.sync()
+        mirrored.ahead += timedelta(hours=1)
+    for tags in ('["b-mango"]', '["b-zebra"]', '["*"]'):
+        mirrored.rules = DR.replace('repos = ["prod/**"]', f'repos = ["prod/**"]\ntags = {tags}')
+        mirrored.rules += policy
+        mirrored.sync()
+        mirrored.ahead += timedelta(hours=1)
+    mirrored.ahead += timedelta(days=2)
+
+    mirrored.prune(apply=True)
+
+    assert us_tags(mirrored) == {"b-zebra", "b-mango"}
+
+
+def test_tags_whose_order_at_the_source_nobody_saw_all_stay(mirrored: Operator) -> None:
+    mirrored.rules = DR + POLICY.replace('sort = "semver"', 'sort = "age"')
+    content.series(mirrored.registries["eu"], "prod/app", 5)
+    mirrored.sync()
+    mirrored.ahead += timedelta(days=2)
+
+    assert mirrored.prune(apply=True).drops == 0

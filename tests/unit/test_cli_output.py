@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
 
@@ -29,7 +30,8 @@ class Terminal(io.StringIO):
 
 
 def step(outcome: str, tag: str, *, action: str = "copy", **more: str) -> events.StepDone:
-    return events.StepDone("r", action, outcome, "us", "app", tag, ONE, **more)
+    made = events.StepDone("r", action, outcome, "us", "app", tag, ONE)
+    return dataclasses.replace(made, **more)  # type: ignore[arg-type]
 
 
 def fed(*seen: events.Event, rules: tuple[str, ...] = ("r",)) -> report.Report:

@@ -16,7 +16,6 @@ from syncer.cli.session import Session
 from syncer.report import EXIT_CODES
 from tests.program import PROGRAM, syncer
 
-NAMES = ["check", "plan", "sync", "copy", "prune", "ls", "status", "history"]
 HEAVY = ["sqlmodel", "sqlalchemy", "httpx", "rich", "pydantic", "structlog", "re2"]
 RULES = 'schema = 1\n[registry.eu]\nurl = "https://eu.example.com"\n'
 
@@ -44,7 +43,7 @@ def test_check_touches_neither_the_state_nor_the_network(tmp_path: Path) -> None
     assert imported("-c", str(rules), "check").isdisjoint({"sqlmodel", "sqlalchemy", "httpx"})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", cli._COMMANDS)
 def test_the_help_of_every_command_ends_with_its_exit_statuses(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from jobs.schedule import Trigger
 from jobs.timetable import Timetable, retry
-from syncer.rules import schedule
+from syncer.rules import schedule, windows
 from syncer.state import RuleState
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+UTC_ZONE = ZoneInfo("UTC")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -98,7 +99,11 @@ def test_waits_double_up_to_an_hour(failures: int) -> None:
     assert waits[1] == HOUR or failures < 7
 
 
-moments = st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC))
+moments = st.datetimes(
+    datetime(2020, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    datetime(2035, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
 texts = st.sampled_from(
     ["every 10s", "every 7m", "every 3d", "*/5 * * * *", "30 2 * * sun", "@daily"]
 )
@@ -130,25 +135,34 @@ def test_the_next_time_is_the_first_after_now_however_many_were_missed(
     ],
 )
 def test_cron_lines_follow_the_clocks_of_their_zone(
-    text: str, day: datetime, hours: list[float]
+    text: str, day: date, hours: list[float]
 ) -> None:
     """Every time of one local day in Berlin, in hours of UTC."""
     zone = ZoneInfo("Europe/Berlin")
-    trigger = Trigger(table(text, "Europe/Berlin"), NOW)
-    found, moment = [], day.replace(tzinfo=zone) - timedelta(seconds=1)
-    while True:
-        moment = trigger.get_next_fire_time(None, moment)
-        if moment.astimezone(zone).date() != day.date():
-            break
-        found.append((moment - day.replace(tzinfo=UTC)) / HOUR)
+    trigger = Trigger(table(text, "Europe/Berlin"), windows.hours([], zone), NOW)
+    moment = datetime(day.year, day.month, day.day, tzinfo=zone) - timedelta(seconds=1)
+    found = []
+    while (moment := trigger.get_next_fire_time(None, moment)).astimezone(zone).date() == day:
+        found.append((moment - datetime(day.year, day.month, day.day, tzinfo=UTC)) / HOUR)
     assert found == hours
 
 
 @given(st.integers(1, 59), moments)
 def test_jitter_is_added_and_does_not_shift_the_times_after_it(minutes: int, now: datetime) -> None:
     times = table("every 1h", jitter=minutes * MINUTE)
-    trigger = Trigger(times, now)
+    trigger = Trigger(times, windows.hours([], UTC_ZONE), now)
     for count in range(1, 20):
         due = now + count * HOUR
         found = trigger.get_next_fire_time(None, due - timedelta(microseconds=1))
         assert due <= found <= due + minutes * MINUTE
+
+
+@given(st.integers(0, 59), moments)
+def test_a_time_outside_the_hours_is_put_off_to_their_beginning(jitter: int, now: datetime) -> None:
+    hours = windows.hours([[windows.parse("22:00-06:00")]], UTC_ZONE)
+    trigger = Trigger(table("every 1h", jitter=jitter * MINUTE), hours, now)
+    found = trigger.get_next_fire_time(None, now)
+    assert hours.is_open(found)
+    due = now + HOUR
+    late = hours.opening(due)
+    assert late <= found <= max(late, hours.opening(due + jitter * MINUTE))
