@@ -94,10 +94,10 @@ class Layout:
         link.write_text(digest)
 
 
-def tags_of(root: Path) -> int:
-    """How many tags the repositories below `root` have."""
-    found = (root / "docker/registry/v2/repositories").glob("**/_manifests/tags/*/current/link")
-    return sum(1 for _ in found)
+def tags_of(root: Path, repository: str) -> int:
+    """How many tags a repository below `root` has."""
+    place = root / "docker/registry/v2/repositories" / repository / "_manifests/tags"
+    return sum(1 for _ in place.iterdir()) if place.is_dir() else 0
 
 
 def _path(digest: str) -> str:

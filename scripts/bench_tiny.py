@@ -40,9 +40,9 @@ class Tiny(asyncio.Protocol):
         if b"/tags/list" in path:
             return self.page(path)
         if b"/manifests/" in path:
-            tag = path.rpartition(b"/")[2]
-            body = b"{%b}" % hashlib.sha256(tag).hexdigest().encode()
-            named = b"Docker-Content-Digest: sha256:%b\r\n" % body[1:-1]
+            body = b'{"schemaVersion":2,"annotations":{"tag":"%b"}}' % path.rpartition(b"/")[2]
+            digest = hashlib.sha256(body).hexdigest().encode()
+            named = b"Docker-Content-Digest: sha256:%b\r\n" % digest
             return answer(b"200 OK", _TYPE + named, b"" if method == b"HEAD" else body, len(body))
         if path.startswith(b"/v2/?") or path == b"/v2/":
             return answer(b"200 OK", b"", b"{}")

@@ -57,6 +57,7 @@ def announce(comparison: Comparison, observer: events.Observer) -> None:
             steps,
             one.in_step,
             sum(blobs.values()),
+            len(one.trimmed),
         )
     )
     for change in one.conflicts:
@@ -98,8 +99,12 @@ class _Target:
             for step in self._plan.steps
             if step.action is not plan.Action.ATTACH
         }
-        self._owner.memory.will_write(self._target.key, tags, self._source.key)
+        self._will_write(tags)
         return lease
+
+    def _will_write(self, tags: dict[str, str]) -> None:
+        origins = self._comparison.origins
+        self._owner.memory.will_write(self._target.key, tags, self._source.key, origins)
 
     def _acquired(self, outcome: work.Outcome[Lease]) -> None:
         if outcome.error is not None:
@@ -121,6 +126,8 @@ class _Target:
         elif isinstance(error, errors.UnsupportedContentError):
             fails = self._comparison.unsupported_fails
             self._tell(step, "failed" if fails else "skipped", str(error), error.code)
+        elif isinstance(error, errors.NoPlatformError):  # the tag has moved to such an index
+            self._tell(step, "skipped", str(error), error.code)
         elif error is not None:
             self._tell(step, *plan.failure(error))
         else:
@@ -172,7 +179,7 @@ class _Target:
         target = self._target
         target.check()
         if content.digest != step.digest:  # the source moved on while the run was under way
-            self._owner.memory.will_write(target.key, {step.tag: content.digest}, self._source.key)
+            self._will_write({step.tag: content.digest})
         if step.previous:
             self._keep_previous(step)
         target.store.put_manifest(target.repository, step.tag or content.digest, content)

@@ -47,11 +47,13 @@ class Destination(Side):
     Attributes:
         empty: Whether the repository had nothing when the run looked, so nothing need be asked.
         referrers: Whether what refers to content comes along with it.
+        foreign: Whether non-distributable layers come along, too.
         check: Raises `LeaseLostError` when the repository is no longer ours to write.
     """
 
     empty: bool = False
     referrers: bool = True
+    foreign: bool = False
     check: Callable[[], None] = lambda: None
 
 
@@ -65,6 +67,7 @@ class Comparison:
         plan: What is to be done.
         manifests: Source manifests that are already at hand, by digest.
         in_step: The tags that point to the same digest on both sides, and that digest.
+        origins: What trimmed digests were trimmed from.
         unsupported_fails: Whether content that can never be copied counts as a failure.
     """
 
@@ -73,6 +76,7 @@ class Comparison:
     plan: RepositoryPlan
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     in_step: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
     unsupported_fails: bool = False
 
 
@@ -83,7 +87,6 @@ class Copier:
         run: The graph of work to run in.
         observer: Told of every blob.
         candidates: Repositories of a store (by key) that may hold a digest, best first.
-        foreign: Whether non-distributable layers are copied too.
         targets: How many targets one source has; with several, its blobs are read once.
     """
 
@@ -93,13 +96,11 @@ class Copier:
         observer: events.Observer = events.ignore,
         candidates: Callable[[str, str], Sequence[str]] = lambda key, digest: (),  # noqa: ARG005
         *,
-        foreign: bool = False,
         targets: int = 1,
     ) -> None:
         self._run = run
         self._observer = observer
         self._candidates = candidates
-        self._foreign = foreign
         self._spool = spool.Spool(targets)
         self._manifests = _Shelf(run)
         self._once = work.Once()
@@ -273,7 +274,7 @@ class Copier:
 
     def blob(self, source: Side, blob: Descriptor, target: Destination, then: work.Then) -> None:
         """Has a blob in the target repository, carried over the wire once per target registry."""
-        if blob.is_foreign and not self._foreign:
+        if blob.is_foreign and not target.foreign:
             then(work.DONE)
             return
         key = (target.store.key, blob.digest)

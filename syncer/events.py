@@ -88,7 +88,10 @@ class PatternsMatched:
 
 @dataclass(frozen=True)
 class StepsPlanned:
-    """A repository was compared: `steps` are to do, `in_step` tags need nothing, `size` bytes known."""
+    """A repository was compared: `steps` are to do, `in_step` tags need nothing, `size` bytes known.
+
+    `trimmed` of its tags have another digest than at the source, their indexes being trimmed.
+    """
 
     rule: str
     registry: str
@@ -96,6 +99,7 @@ class StepsPlanned:
     steps: int
     in_step: int
     size: int = 0
+    trimmed: int = 0
 
 
 @dataclass(frozen=True)

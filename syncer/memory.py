@@ -14,6 +14,7 @@ from syncer.manifest import Manifest
 Bindings = Container[tuple[str, str]]
 # Registry key and repository.
 Where = tuple[str, str]
+NOTHING: Mapping[str, str] = {}
 
 
 class Lease(Protocol):
@@ -40,8 +41,17 @@ class Memory(Protocol):
     ) -> None:
         """These tags of a source point to these digests, and it has no others than `every`."""
 
-    def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
-        """These bindings are about to be our doing, or were found in step with `source`."""
+    def will_write(
+        self,
+        where: Where,
+        tags: Mapping[str, str],
+        source: Where,
+        origins: Mapping[str, str] = NOTHING,
+    ) -> None:
+        """These bindings are about to be our doing, or were found in step with `source`.
+
+        `origins` has the digests at the source of those that were trimmed on their way.
+        """
 
     def mounts(self, registry: str, digest: str) -> Sequence[str]:
         """Repositories that may hold a blob, best first."""
@@ -84,7 +94,13 @@ class NoMemory:
     ) -> None:
         """See `Memory`."""
 
-    def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
+    def will_write(
+        self,
+        where: Where,
+        tags: Mapping[str, str],
+        source: Where,
+        origins: Mapping[str, str] = NOTHING,
+    ) -> None:
         """See `Memory`."""
 
     def mounts(self, registry: str, digest: str) -> Sequence[str]:  # noqa: ARG002

@@ -6,7 +6,7 @@ and stores it, and `apply` carries out nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from syncer.diff import Change, Diff
 
 # Below this many replaced or dropped tags a percentage says nothing.
 SMALL = 10
+_NOTHING: Mapping[str, str] = {}
 
 
 class Action(StrEnum):
@@ -79,6 +80,8 @@ class RepositoryPlan:
         extraneous: Tags only the target has.
         refused: Why a guard forbids all of it; empty when it may be applied.
         new: Whether the target repository does not exist yet.
+        trimmed: Tags of indexes that the target has only some platforms of, or will have, and the
+            digest that each has at the source.
     """
 
     rule: str
@@ -92,6 +95,7 @@ class RepositoryPlan:
     refused: str = ""
     new: bool = False
     notes: tuple[str, ...] = field(default=())
+    trimmed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def matched(self) -> int:
@@ -108,14 +112,33 @@ def replication(
     is_mutable: Callable[[str], bool],
     max_overwrite_pct: int,
     attachments: Iterable[Step] = (),
+    trimmed: Mapping[str, str] = _NOTHING,
+    platforms: Sequence[str] = (),
     new: bool = False,
 ) -> RepositoryPlan:
-    """The plan that brings `target` in step, refused when it would replace too many tags."""
-    steps = [Step(Action.COPY, change.tag, change.digest) for change in diff.missing]
-    steps += [
-        Step(Action.OVERWRITE, change.tag, change.digest, change.previous)
-        for change in diff.changed
-    ]
+    """The plan that brings `target` in step, refused when it would replace too many tags.
+
+    Args:
+        rule: The rule's name.
+        source: Where content comes from.
+        target: Where it goes.
+        diff: What differs.
+        is_mutable: Whether a tag is expected to move.
+        max_overwrite_pct: How many percent of the others may be replaced.
+        attachments: Steps for tags that stay where they are.
+        trimmed: The digests at the source of the tags whose indexes are trimmed.
+        platforms: What they are trimmed to.
+        new: Whether the target repository does not exist yet.
+    """
+
+    def step(action: Action, change: Change) -> Step:
+        reason = ""
+        if origin := trimmed.get(change.tag):
+            reason = f"trimmed to {', '.join(platforms)}: {origin} -> {change.digest}"
+        return Step(action, change.tag, change.digest, change.previous, reason)
+
+    steps = [step(Action.COPY, change) for change in diff.missing]
+    steps += [step(Action.OVERWRITE, change) for change in diff.changed]
     attached = {step.tag: step for step in attachments}
     return RepositoryPlan(
         rule,
@@ -128,6 +151,7 @@ def replication(
         extraneous=diff.extraneous,
         refused=_overwrite_refusal(diff, is_mutable, max_overwrite_pct),
         new=new,
+        trimmed=trimmed,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from syncer import errors
 from syncer.manifest import Manifest
-from syncer.memory import Bindings, Lease, Where
+from syncer.memory import NOTHING, Bindings, Lease, Where
 from syncer.state import Drop, State, TagRecord
 
 # What the state says a tag points to that was listed and not looked at.
@@ -80,13 +80,19 @@ class StateMemory:
         }
         self._state.tags.observe(*where, {**unread, **tags}, complete=False, listed=every, at=at)
 
-    def will_write(self, where: Where, tags: Mapping[str, str], source: Where) -> None:
+    def will_write(
+        self,
+        where: Where,
+        tags: Mapping[str, str],
+        source: Where,
+        origins: Mapping[str, str] = NOTHING,
+    ) -> None:
         """See `Memory`."""
         seen = self._state.tags.seen(*source)
         evidence = {
             tag: found
             for tag, digest in tags.items()
-            if (found := _first_seen(seen.get(tag, {}), digest)) is not None
+            if (found := _first_seen(seen.get(tag, {}), origins.get(digest, digest))) is not None
         }
         self._state.tags.mark_ours(*where, tags, source=source, evidence=evidence)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from syncer import copy, diff, errors, events, manifest, plan, reference, retention, work
+from syncer import copy, diff, errors, events, manifest, newest, plan, reference, retention, work
 from syncer.copy import Comparison
 from syncer.manifest import Manifest
 from syncer.memory import Memory
@@ -26,11 +26,19 @@ _MANIFEST_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Job:
-    """A rule with its stores open and its patterns at hand."""
+    """A rule with its stores open and its patterns at hand.
+
+    Attributes:
+        rule: The rule.
+        source: What it reads, its indexes trimmed where it says so.
+        targets: What it writes.
+        origins: What trimmed digests were trimmed from, as far as the source was asked.
+    """
 
     rule: ReplicateRule
     source: Store
     targets: tuple[Store, ...]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,7 +73,8 @@ class _Look:
 
     digest: str = ""
     content: Manifest | None = None
-    unsupported: str = ""
+    skipped: str = ""  # why
+    code: str = ""
     targets: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, int] = field(default_factory=dict)  # referrers, by target
 
@@ -237,7 +246,20 @@ class _Repository:
             self._api = self._source.store.referrers_api(self._source.repository)
         counts = rule.tag_selection.counts(tags)
         self._all.observer(events.PatternsMatched(rule.name, "tags", counts))
-        self._tags = [tag for tag in tags if rule.tag_selection.matches(tag)]
+        self._tags = self._newest([tag for tag in tags if rule.tag_selection.matches(tag)])
+
+    def _newest(self, tags: list[str]) -> list[str]:
+        """Those that `latest` leaves: what the rule names in full is not counted and stays."""
+        rule = self._job.rule
+        if rule.latest is None:
+            return tags
+        named = {each.text for each in rule.tags if each.is_literal}.intersection(tags)
+        following = {tag for tag in tags if rule.referrers and retention.followed(tag)}
+        counted = set(tags) - named - following
+        found = newest.newest(counted, rule.latest.count, rule.latest.sort)
+        counts = {"taken": len(found.tags), "older": found.older, "no version": found.unordered}
+        self._all.observer(events.PatternsMatched(rule.name, "latest", counts))
+        return sorted(named | found.tags)
 
     def _list_target(self, target: _Target) -> None:
         try:
@@ -283,16 +305,15 @@ class _Repository:
                 content = self._source.store.manifest(self._source.repository, tag)
                 return _Look(content.digest, content)
             found = self._source.store.resolve(self._source.repository, tag)
-        except errors.UnsupportedContentError as error:
-            return _Look(unsupported=str(error))
+        except (errors.UnsupportedContentError, errors.NoPlatformError) as error:
+            return _Look(skipped=str(error), code=error.code)
         except errors.NotFoundError:
             found = None
         if found is None:
             return _Look()
         if found.media_type in manifest.SCHEMA1_TYPES:
-            return _Look(
-                unsupported=f"{found.digest} is Docker schema 1, which no current registry takes"
-            )
+            why = f"{found.digest} is Docker schema 1, which no current registry takes"
+            return _Look(skipped=why, code=errors.UnsupportedContentError.code)
         at = {target.store.name: self._resolve(target, tag) for target in holders}
         if reference.subject_of(tag):
             return _Look(found.digest, targets=self._merged(found.digest, at))
@@ -329,10 +350,11 @@ class _Repository:
         return found.digest if found else diff.UNRESOLVED
 
     def _note(self, tag: str, look: _Look) -> None:
-        if look.unsupported or not look.digest:
-            code = "UNSUPPORTED_CONTENT" if look.unsupported else "GONE"
-            fails = bool(look.unsupported) and self._job.rule.unsupported == "fail"
-            self._skip(tag, look.unsupported or "listed by the source, but gone", code, fails=fails)
+        if not look.digest:
+            unsupported = look.code == errors.UnsupportedContentError.code
+            fails = unsupported and self._job.rule.unsupported == "fail"
+            reason = look.skipped or "listed by the source, but gone"
+            self._skip(tag, reason, look.code or "GONE", fails=fails)
             return
         self._looks[tag] = look
         if look.content is not None and self._manifest_bytes < _MANIFEST_BYTES:
@@ -386,7 +408,8 @@ class _Repository:
         join.seal()
 
     def _observe_source(self) -> None:
-        tags = {tag: look.digest for tag, look in self._looks.items()}
+        origins = self._job.origins
+        tags = {tag: origins.get(look.digest, look.digest) for tag, look in self._looks.items()}
         self._all.memory.listed(self._source.key, tags, self._all_tags, self._all.now)
 
     def _plan(self, target: _Target, then: work.Then) -> None:
@@ -424,11 +447,15 @@ class _Repository:
             unmatched=self._all_tags,
         )
         if found.in_step:
-            memory.will_write(where, found.in_step, self._source.key)
+            memory.will_write(where, found.in_step, self._source.key, self._job.origins)
         return Comparison(
             self._source,
             copy.Destination(
-                target.store, self._name, empty=target.new, referrers=rule.referrers
+                target.store,
+                self._name,
+                empty=target.new,
+                referrers=rule.referrers,
+                foreign=rule.foreign,
             ),
             plan.replication(
                 rule.name,
@@ -438,10 +465,17 @@ class _Repository:
                 is_mutable=rule.mutable_selection.matches,
                 max_overwrite_pct=rule.max_overwrite_pct,
                 attachments=attachments,
+                trimmed={
+                    tag: origin
+                    for tag, look in self._looks.items()
+                    if (origin := self._job.origins.get(look.digest))
+                },
+                platforms=rule.platforms,
                 new=target.new,
             ),
             self._manifests,
             found.in_step,
+            self._job.origins,
             unsupported_fails=rule.unsupported == "fail",
         )
 

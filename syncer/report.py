@@ -33,6 +33,7 @@ class RuleReport:
         matched: Tags they matched.
         in_step: Tags that needed nothing (for a policy: are kept).
         planned: Steps that were to do.
+        trimmed: Tags that have another digest than at the source, by the rule's `platforms`.
         steps: Steps by how they ended.
         allow_empty: Whether matching nothing is fine.
     """
@@ -43,6 +44,7 @@ class RuleReport:
     matched: int = 0
     in_step: int = 0
     planned: int = 0
+    trimmed: int = 0
     steps: Counter[str] = field(default_factory=Counter)
     first_trouble: str = ""
     stopped: bool = False
@@ -85,6 +87,7 @@ class RuleReport:
             "repositories": self.repositories,
             "matched": self.matched,
             "in_step": self.in_step,
+            "trimmed": self.trimmed,
             "reason": self.reason,
         }
 
@@ -127,6 +130,7 @@ class Report:
                 rule = self._rule(event.rule)
                 rule.planned += event.steps
                 rule.in_step += event.in_step
+                rule.trimmed += event.trimmed
                 self.planned_bytes += event.size
             case events.RuleMatched():
                 self._rule(event.rule).repositories += event.repositories

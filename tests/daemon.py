@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -144,6 +146,24 @@ class SyncerDaemon:
         """Its process."""
         assert self._process
         return self._process.pid
+
+    @property
+    def url(self) -> str:
+        """Where its status page is, without a slash at the end."""
+        (ready,) = self.logged("daemon.ready")
+        return str(ready["url"]).rstrip("/")
+
+    def get(self, path: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
+        """Status, headers and body of a GET from its listener."""
+        return self.ask("GET", path, **headers)
+
+    def ask(self, method: str, path: str, **headers: str) -> tuple[int, Mapping[str, str], str]:
+        """Status, headers and body of a request to its listener."""
+        host = self.url.removeprefix("http://")
+        with contextlib.closing(http.client.HTTPConnection(host, timeout=20)) as connection:
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read().decode()
 
     def _ended(self) -> bool:
         return self._process is None or self._process.poll() is not None

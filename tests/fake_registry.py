@@ -228,7 +228,10 @@ class FakeRegistry:
             held.manifests[digest] = asked.headers["Content-Type"], asked.body
             if ":" not in target:
                 held.tags[target] = digest
-            asked.answer(201, b"", {"Docker-Content-Digest": digest, "Location": asked.path})
+            headers = {"Docker-Content-Digest": digest, "Location": asked.path}
+            if subject := _subject(asked.body):
+                headers["OCI-Subject"] = subject
+            asked.answer(201, b"", headers)
         elif digest not in held.manifests:
             asked.fail(404, "MANIFEST_UNKNOWN")
         elif asked.method == "DELETE":
@@ -307,12 +310,27 @@ class FakeRegistry:
 
     def _referrers(self, asked: Asked, name: str, digest: str) -> None:
         found = [
-            {"mediaType": media_type, "digest": each, "size": len(data)}
+            _entry(media_type, each, data)
             for each, (media_type, data) in self.holds(name).manifests.items()
-            if (json.loads(data).get("subject") or {}).get("digest") == digest
+            if _subject(data) == digest
         ]
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
         asked.answer(200, index, {"Content-Type": OCI_INDEX})
+
+
+def _subject(manifest: bytes) -> str:
+    try:
+        return str((json.loads(manifest).get("subject") or {}).get("digest", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _entry(media_type: str, digest: str, manifest: bytes) -> dict[str, Any]:
+    body = json.loads(manifest)
+    entry = {"mediaType": media_type, "digest": digest, "size": len(manifest)}
+    artifact_type = body.get("artifactType") or body.get("config", {}).get("mediaType")
+    entry |= {"artifactType": artifact_type} if artifact_type else {}
+    return entry | {key: body[key] for key in ("annotations",) if key in body}
 
 
 _NAME = r"/v2/([a-z0-9/._-]+?)"

@@ -41,7 +41,9 @@ def weigh(comparisons: Sequence[Comparison]) -> Weight:
     places: dict[Place, int] = {}
     for one in comparisons:
         blobs = {
-            digest: size for step in _steps(one.plan) for digest, size in _blobs(known, step.digest)
+            digest: size
+            for step in _steps(one.plan)
+            for digest, size in _blobs(known, step.digest, foreign=one.target.foreign)
         }
         places[one.plan.target] = sum(blobs.values())
         registries[one.plan.target.registry] |= blobs
@@ -85,13 +87,15 @@ def _get(item: tuple[str, Side]) -> Manifest:
     return side.store.manifest(side.repository, digest)
 
 
-def _blobs(known: Mapping[str, Manifest], digest: str) -> Iterator[tuple[str, int]]:
+def _blobs(
+    known: Mapping[str, Manifest], digest: str, *, foreign: bool
+) -> Iterator[tuple[str, int]]:
     """The blobs a manifest names, at any depth, each with its size."""
     found = known.get(digest)
     if found is None:
         return
     for blob in found.blobs():
-        if not blob.is_foreign:
+        if foreign or not blob.is_foreign:
             yield blob.digest, blob.size
     for child in found.manifests:
-        yield from _blobs(known, child.digest)
+        yield from _blobs(known, child.digest, foreign=foreign)

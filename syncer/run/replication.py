@@ -90,15 +90,9 @@ def compare(
     attachments: bool = True,
 ) -> None:
     """Compares what the rules speak of and hands each comparison to `then`; ends with the graph."""
-    jobs = [
-        replicate.Job(
-            rule, run.stores.get(rule.source), tuple(run.stores.get(name) for name in rule.target)
-        )
-        for rule in rules
-    ]
     replicate.Replication(
         graph,
-        jobs,
+        [_job(run, rule) for rule in rules],
         run.memory,
         run.observer,
         then,
@@ -107,6 +101,12 @@ def compare(
         now=run.started,
     ).start()
     graph.run()
+
+
+def _job(run: Run, rule: ReplicateRule) -> replicate.Job:
+    source = run.stores.source(rule)
+    targets = tuple(run.stores.get(name) for name in rule.target)
+    return replicate.Job(rule, source.store, targets, source.origins)
 
 
 def _note_rules(run: Run, rules: Sequence[ReplicateRule], *, narrowed: bool) -> None:

@@ -206,7 +206,7 @@ class Walk:
 
             self._run.submit(lambda: store.has_blob(repository, blob.digest), told, copy.READ)
 
-        if blob.is_foreign:
+        if blob.is_foreign and not self._target.foreign:
             then(work.DONE)
         else:
             self._once.ask(("blob", blob.digest), ask, then)

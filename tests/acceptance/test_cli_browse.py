@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from syncer import cli
 from syncer.cli import text
 from tests import content
-from tests.program import Ended, syncer
+from tests.program import Ended
 from tests.registries import Factory, RegistryProcess
 
 DIGEST = re.compile(r"\b(sha256:)?[0-9a-f]{12}\b")
@@ -23,6 +25,20 @@ def plain(said: str, *names: str) -> str:
     for pattern, word in ((DIGEST, "D"), (TIME, "T")):
         said = pattern.sub(word, said)
     return re.sub(r"(?<=\S) {2,}", " ", said)
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def syncer(capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command line in this process: thirty starts of the program would take their time."""
+
+    def call(*arguments: str, config: Path) -> Ended:
+        code = cli.run(["-c", str(config), *arguments])
+        return Ended(code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture
@@ -69,7 +85,7 @@ guard = {{ min_age = "0s", max_delete_pct = 100 }}
 
 
 @pytest.fixture
-def mirrored(config: Path, eu: RegistryProcess, repository: str) -> Path:
+def mirrored(syncer: Call, config: Path, eu: RegistryProcess, repository: str) -> Path:
     """The rules, after a sync of two repositories."""
     content.series(eu, f"{repository}/app", 3)
     content.push(eu, f"{repository}/web", "v1.0.0", content.platforms("web"))
@@ -83,7 +99,7 @@ def told(ended: Ended, *names: str) -> str:
 
 
 def test_a_plan_tells_matches_changes_and_bytes_and_writes_nothing(
-    config: Path, eu: RegistryProcess, us: RegistryProcess, repository: str
+    syncer: Call, config: Path, eu: RegistryProcess, us: RegistryProcess, repository: str
 ) -> None:
     tags = content.series(eu, f"{repository}/app", 2)
     blobs = {blob.digest: len(blob.data) for each in tags.values() for blob in each.blobs}
@@ -108,7 +124,7 @@ us/R/app (new) 2 0 {size}
 
 
 def test_pending_changes_are_4_when_asked_for_and_json_holds_every_step(
-    config: Path, eu: RegistryProcess, repository: str
+    syncer: Call, config: Path, eu: RegistryProcess, repository: str
 ) -> None:
     digests = content.series(eu, f"{repository}/app", 2)
     options = ("plan", "mirror", "--detailed-exitcode", "--json")
@@ -126,7 +142,12 @@ def test_pending_changes_are_4_when_asked_for_and_json_holds_every_step(
 
 
 def test_check_online_tells_who_we_are_and_what_is_missing(
-    config: Path, make_registry: Factory, eu: RegistryProcess, us: RegistryProcess, repository: str
+    syncer: Call,
+    config: Path,
+    make_registry: Factory,
+    eu: RegistryProcess,
+    us: RegistryProcess,
+    repository: str,
 ) -> None:
     content.series(eu, f"{repository}/app", 1)
     content.series(us, f"{repository}/app", 1)
@@ -152,7 +173,7 @@ ok: every registry allows what the rules need
     assert ended.out.endswith("\nfailed: 1 problem\n")
 
 
-def test_ls_goes_from_registries_to_blobs(mirrored: Path, repository: str) -> None:
+def test_ls_goes_from_registries_to_blobs(syncer: Call, mirrored: Path, repository: str) -> None:
     assert told(syncer("ls", config=mirrored)).splitlines()[0] == (
         "registry url source of target of policies"
     )
@@ -181,7 +202,7 @@ def test_ls_goes_from_registries_to_blobs(mirrored: Path, repository: str) -> No
 
 
 def test_ls_shows_what_is_behind_and_what_was_not_copied(
-    mirrored: Path, eu: RegistryProcess, repository: str
+    syncer: Call, mirrored: Path, eu: RegistryProcess, repository: str
 ) -> None:
     content.push(eu, f"{repository}/app", "v1.0.1", content.manifest("moved"))
     content.push(eu, f"{repository}/app", "v1.0.9", content.manifest("new"))
@@ -199,7 +220,7 @@ def test_ls_shows_what_is_behind_and_what_was_not_copied(
 
 
 def test_ls_lists_tags_by_heads_alone(
-    mirrored: Path, eu: RegistryProcess, us: RegistryProcess, repository: str
+    syncer: Call, mirrored: Path, eu: RegistryProcess, us: RegistryProcess, repository: str
 ) -> None:
     for registry in (eu, us):
         registry.forget_requests()
@@ -208,14 +229,16 @@ def test_ls_lists_tags_by_heads_alone(
         assert registry.methods() == {"GET": 1, "HEAD": 3}
 
 
-def test_ls_of_what_is_not_there_says_how_to_see_more(config: Path, repository: str) -> None:
+def test_ls_of_what_is_not_there_says_how_to_see_more(
+    syncer: Call, config: Path, repository: str
+) -> None:
     ended = syncer("ls", f"eu/{repository}", config=config)
     assert (ended.code, ended.out) == (1, "")
     assert f"for everything below it write 'eu/{repository}/**'\n" in ended.err
 
 
 def test_status_and_history_tell_what_was_done_and_ask_no_registry(
-    mirrored: Path, eu: RegistryProcess, us: RegistryProcess, repository: str
+    syncer: Call, mirrored: Path, eu: RegistryProcess, us: RegistryProcess, repository: str
 ) -> None:
     for registry in (eu, us):
         registry.forget_requests()
@@ -237,7 +260,7 @@ def test_status_and_history_tell_what_was_done_and_ask_no_registry(
 
 
 def test_prune_shows_and_stores_first_and_drops_when_told(
-    mirrored: Path, us: RegistryProcess, repository: str
+    syncer: Call, mirrored: Path, us: RegistryProcess, repository: str
 ) -> None:
     shown = syncer("prune", config=mirrored)
     (plan,) = syncer("status", "--json", config=mirrored).json["plans"]

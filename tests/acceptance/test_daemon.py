@@ -97,12 +97,12 @@ def test_a_wrong_file_on_reload_keeps_the_rules_before_and_says_so(tmp_path: Pat
         reloading = [message for message in daemon.messages if "RELOADING=1" in message]
         assert len(reloading) == 1
         assert "MONOTONIC_USEC=" in reloading[0]
-        wrong = "STATUS=idle; the rules file is wrong, the rules before it stay in force"
-        daemon.until(wrong)
+        wrong = "STATUS=idle; the rules file is wrong, the rules before it stay in force; "
+        assert daemon.messages[-2].startswith(wrong)
         daemon.write("")
         daemon.send(signal.SIGHUP)
         daemon.until("READY=1", 3)
-        assert daemon.messages[-2] == "STATUS=idle"
+        assert daemon.messages[-2] == f"STATUS=idle; {daemon.url}/"
 
 
 def test_a_reload_leaves_what_runs_alone_and_runs_what_is_new(

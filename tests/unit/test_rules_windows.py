@@ -65,8 +65,9 @@ def test_opening_and_closing_are_the_next_changes(
 
 def test_without_a_window_it_never_closes() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    for given_ in ([], [[]], [[windows.parse("00:00-24:00")]]):
-        hours = windows.hours(given_, BERLIN)
+    lists: list[list[list[windows.Window]]] = [[], [[]], [[windows.parse("00:00-24:00")]]]
+    for each in lists:
+        hours = windows.hours(each, BERLIN)
         assert hours.opening(now) == now
         assert hours.closing(now) is None
 
