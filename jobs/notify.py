@@ -123,6 +123,10 @@ class Notifier:
             self._changed.notify_all()
 
     def _work(self) -> None:
+        with httpx.Client(timeout=_TIMEOUT) as client:
+            self._tell_all(client)
+
+    def _tell_all(self, client: httpx.Client) -> None:
         wait = _FIRST_WAIT
         while True:
             with self._changed:
@@ -131,7 +135,7 @@ class Notifier:
                 settings = self._settings
             if notice is None:
                 return
-            if self._deliver(settings, *notice):
+            if self._deliver(client, settings, *notice):
                 wait = _FIRST_WAIT
                 continue
             with self._changed:
@@ -144,16 +148,19 @@ class Notifier:
         return next(self._pending(), None) if self._settings.webhook else None
 
     def _pending(self) -> Iterator[tuple[str, Trouble]]:
-        for key in self._wanted.keys() - self._told.keys():
-            if key[1] in self._settings.on:
-                yield key[1], self._wanted[key]
-        for key in self._told.keys() - self._wanted.keys():
-            yield "recovery", self._told[key]
+        for key, trouble in self._told.items():
+            if key not in self._wanted:
+                yield "recovery", trouble
+        for key, trouble in self._wanted.items():
+            if key not in self._told and trouble.kind in self._settings.on:
+                yield trouble.kind, trouble
 
-    def _deliver(self, settings: Notify, event: str, trouble: Trouble) -> bool:
+    def _deliver(
+        self, client: httpx.Client, settings: Notify, event: str, trouble: Trouble
+    ) -> bool:
         silent = event == "recovery" and event not in settings.on
         if not silent:
-            error = _post(settings, self._body(event, trouble))
+            error = _post(client, settings, self._body(event, trouble))
             self._report(not error)
             if error:
                 log.get().warning("notice.failed", notice=event, rule=trouble.rule, error=error)
@@ -194,11 +201,11 @@ def _troubles(fared: RuleReport) -> Iterator[tuple[str, str]]:
         yield "conflict", f"{steps['conflict']} tags were left alone: {fared.reason}"
 
 
-def _post(settings: Notify, body: Mapping[str, Any]) -> str:
+def _post(client: httpx.Client, settings: Notify, body: Mapping[str, Any]) -> str:
     """Sends one notice; returns why it did not arrive, in words without the address' secrets."""
     try:
         url = settings.address()
-        answer = httpx.post(url, json=body, timeout=_TIMEOUT)
+        answer = client.post(url, json=body)
     except OSError as error:
         return f"the file of [notify] webhook cannot be read: {error.strerror}"
     except (httpx.HTTPError, httpx.InvalidURL) as error:

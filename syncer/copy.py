@@ -67,6 +67,8 @@ class Comparison:
         plan: What is to be done.
         manifests: Source manifests that are already at hand, by digest.
         in_step: The tags that point to the same digest on both sides, and that digest.
+        followers: Further tags of the source that are named after a digest: what they belong to is
+            not known, as indexes in step are not read.
         origins: What trimmed digests were trimmed from.
         unsupported_fails: Whether content that can never be copied counts as a failure.
     """
@@ -76,6 +78,7 @@ class Comparison:
     plan: RepositoryPlan
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     in_step: Mapping[str, str] = field(default_factory=dict)
+    followers: Sequence[str] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     unsupported_fails: bool = False
 
@@ -104,6 +107,8 @@ class Copier:
         self._spool = spool.Spool(targets)
         self._manifests = _Shelf(run)
         self._once = work.Once()
+        self._attached = work.Once()
+        run.when_stuck(self._break_circle)
         self._apis: dict[str, bool] = {}
         self._convoy = work.Convoy()
         self._landed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -166,9 +171,17 @@ class Copier:
             if outcome.error is not None or not self._apis[store_.key]:
                 then(outcome)
             else:
-                self._once.ask(("referrers", target.key, subject), ask, then)
+                self._attached.ask((target.key, subject), ask, then)
 
         self._once.ask(("api", store_.key), lambda end: self._learn(source, end), known)
+
+    def _break_circle(self) -> bool:
+        """Ends a wait that leads back to itself: an index may name its own subject.
+
+        Referrers that are on their way need not be waited for; content does.
+        """
+        circle = errors.InvalidManifestError("what refers to it leads back to it in a circle")
+        return self._attached.release() or self._once.release(work.Outcome(error=circle))
 
     def _learn(self, source: Side, end: work.Then) -> None:
         """Finds out whether a source serves the referrers API."""

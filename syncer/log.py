@@ -38,6 +38,12 @@ def _mask_event(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _without_traceback(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """For people who did not ask for it; what the error was is told where its step ends."""
+    event.pop("exc_info", None)
+    return event
+
+
 def configure(
     *, json: bool | None = None, verbose: bool = False, stream: TextIO | None = None
 ) -> None:
@@ -58,6 +64,7 @@ def configure(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _mask_event,
+            *([] if verbose or as_json else [_without_traceback]),
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(

@@ -77,6 +77,7 @@ class _Look:
     code: str = ""
     targets: Mapping[str, str] = field(default_factory=dict)
     missing: Mapping[str, int] = field(default_factory=dict)  # referrers, by target
+    merges: bool = False  # an index of referrers, to which targets may have added their own
 
 
 class Replication:
@@ -216,7 +217,8 @@ class _Repository:
         self._manifests: dict[str, Manifest] = {}
         self._manifest_bytes = 0
         self._api = False
-        self._followed = False
+        self._children: set[str] = set()
+        self._followed: set[str] = set()
         self._error: errors.SyncerError | None = None
 
     def start(self) -> None:
@@ -315,8 +317,8 @@ class _Repository:
             why = f"{found.digest} is Docker schema 1, which no current registry takes"
             return _Look(skipped=why, code=errors.UnsupportedContentError.code)
         at = {target.store.name: self._resolve(target, tag) for target in holders}
-        if reference.subject_of(tag):
-            return _Look(found.digest, targets=self._merged(found.digest, at))
+        if reference.subject_of(tag) and found.media_type in manifest.INDEX_TYPES:
+            return _Look(found.digest, targets=self._merged(found.digest, at), merges=True)
         in_step = [target for target in holders if at[target.store.name] == found.digest]
         return _Look(found.digest, targets=at, missing=self._missing(found.digest, in_step))
 
@@ -357,7 +359,10 @@ class _Repository:
             self._skip(tag, reason, look.code or "GONE", fails=fails)
             return
         self._looks[tag] = look
-        if look.content is not None and self._manifest_bytes < _MANIFEST_BYTES:
+        if look.content is None:
+            return
+        self._children.update(child.digest for child in look.content.manifests)
+        if self._manifest_bytes < _MANIFEST_BYTES:
             self._manifests[look.digest] = look.content
             self._manifest_bytes += look.content.size
 
@@ -379,9 +384,9 @@ class _Repository:
 
     def _looked(self) -> None:
         """Every tag has been looked at: now those named after them, then plan each target."""
-        followers = [] if self._followed or not self._job.rule.referrers else self._followers()
-        self._followed = True
-        if followers:
+        followers = self._followers() if self._job.rule.referrers else []
+        self._followed.update(followers)
+        if followers:  # which others may be named after in turn
             self._all.observer(events.RuleMatched(self._job.rule.name, 0, len(followers)))
             self._run.each(followers, self._look, self._looked, self._run.threads * 2)
         else:
@@ -390,14 +395,15 @@ class _Repository:
     def _followers(self) -> list[str]:
         """Tags the rule does not match that are named after what it does: signatures and the like."""
         subjects = {look.digest for look in self._looks.values()}
-        for found in self._manifests.values():
-            subjects.update(child.digest for child in found.manifests)
-        names = {reference.fallback_tag(digest) for digest in subjects}
+        names = {reference.fallback_tag(digest) for digest in subjects | self._children}
+        return sorted(tag for tag in self._loose_followers() if retention.followed(tag) in names)
+
+    def _loose_followers(self) -> tuple[str, ...]:
         excluded = Selection(self._job.rule.exclude_tags)
-        return sorted(
+        return tuple(
             tag
-            for tag in set(self._all_tags) - set(self._tags)
-            if retention.followed(tag) in names and not excluded.matches(tag)
+            for tag in set(self._all_tags).difference(self._tags, self._followed)
+            if retention.followed(tag) and not excluded.matches(tag)
         )
 
     def _plan_all(self) -> None:
@@ -434,7 +440,7 @@ class _Repository:
             for tag, look in self._looks.items()
             if (count := look.missing.get(name, 0))
         ]
-        for tag in [tag for tag in source if reference.subject_of(tag)]:
+        for tag in [tag for tag, look in self._looks.items() if look.merges]:
             if standing[tag] and standing[tag] != source[tag]:
                 digest = source.pop(tag)
                 attachments.append(plan.Step(plan.Action.ATTACH, tag, digest, reason="to merge"))
@@ -475,6 +481,7 @@ class _Repository:
             ),
             self._manifests,
             found.in_step,
+            self._loose_followers() if rule.referrers else (),
             self._job.origins,
             unsupported_fails=rule.unsupported == "fail",
         )

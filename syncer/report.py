@@ -107,6 +107,7 @@ class Report:
         self.planned_bytes = 0
         self.errors: list[events.StepDone] = []
         self.errors_left_out = 0
+        self.skipped: list[events.StepDone] = []
         self.notices: list[events.Noticed] = []
         self.seconds = 0.0
         self._lock = threading.Lock()
@@ -146,6 +147,8 @@ class Report:
     def _step(self, event: events.StepDone) -> None:
         rule = self._rule(event.rule)
         rule.steps[event.outcome] += 1
+        if event.outcome == "skipped" and len(self.skipped) < MOST_ERRORS:
+            self.skipped.append(event)
         if event.outcome not in _TROUBLE:
             return
         rule.first_trouble = rule.first_trouble or f"{event.reference}: {event.reason}"
@@ -199,6 +202,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "errors": [_error(event) for event in self.errors],
             "errors_left_out": self.errors_left_out,
+            "skipped": [_error(event) for event in self.skipped],
         }
 
 

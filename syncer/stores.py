@@ -14,7 +14,6 @@ from syncer.registry.shared import connect as open_registry
 from syncer.rules import Registry, ReplicateRule, Rules
 from syncer.store import Store
 
-
 # What is in flight to one directory; a disk gains little by more.
 LAYOUT_CONCURRENCY = 4
 

@@ -57,6 +57,7 @@ class Work:
         self._count = itertools.count()
         self._done: queue.SimpleQueue[tuple[Future[Any], Then]] = queue.SimpleQueue()
         self._running = 0
+        self._stuck: list[Callable[[], bool]] = []
         context = contextvars.copy_context()
         self._pool = ThreadPoolExecutor(threads, "leaf", initializer=_adopt, initargs=(context,))
 
@@ -77,13 +78,18 @@ class Work:
         """
         _Window(iter(items), begin, finished).open(window)
 
+    def when_stuck(self, release: Callable[[], bool]) -> None:
+        """Has `release` called when no leaf is left; whether it set something going again."""
+        self._stuck.append(release)
+
     def run(self) -> None:
         """Works until no leaf is queued or running. The calling thread is the coordinator."""
         try:
-            while self._start() or self._running:
-                future, then = self._done.get()
-                self._running -= 1
-                then(_outcome(future))
+            while self._start() or any(release() for release in self._stuck):
+                if self._running:
+                    future, then = self._done.get()
+                    self._running -= 1
+                    then(_outcome(future))
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -209,6 +215,17 @@ class Once:
         else:
             self._waiting[key] = []
             self._lead(key, start, then)
+
+    def release(self, outcome: Outcome[Any] = DONE) -> bool:
+        """Lets one waiter go on with `outcome` before its key has ended; whether there was one.
+
+        For `Work.when_stuck`, with keys that may wait for each other in a circle.
+        """
+        for waiting in self._waiting.values():
+            if waiting:
+                waiting.pop()[1](outcome)
+                return True
+        return False
 
     def _lead(self, key: Hashable, start: Start, then: Then) -> None:
         start(lambda outcome: self._landed(key, outcome, then))

@@ -128,13 +128,24 @@ def transport(url: str, patience: wire.Patience = PATIENCE, **options: Any) -> I
         assert not made._live
 
 
+class Pieces(httpx.SyncByteStream):
+    """A body that is sent piece by piece."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
+
+
 def ask(
-    made: Transport, url: str, method: str = "GET", body: bytes = b"", **headers: str
+    made: Transport, url: str, method: str = "GET", *pieces: bytes, **headers: str
 ) -> tuple[int, bytes]:
     """Status and body of one answer."""
     if method in ("POST", "PUT", "PATCH"):
-        headers.setdefault("Content-Length", str(len(body)))
-    stream = httpx.ByteStream(body)
+        headers.setdefault("Content-Length", str(sum(map(len, pieces))))
+    whole = len(pieces) < 2
+    stream = httpx.ByteStream(b"".join(pieces)) if whole else Pieces(*pieces)
     request = httpx.Request(method, url, headers=headers, stream=stream)
     response = made.handle_request(request)
     assert isinstance(response.stream, Body)

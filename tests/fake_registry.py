@@ -148,6 +148,7 @@ class FakeRegistry:
         headers: Their headers, in the same order.
         repositories: What it holds.
         connections: How many connections were made to it.
+        notes_subjects: Whether it answers a push with `OCI-Subject`, as one with the API does.
     """
 
     def __init__(self, authority: Authority | None = None, host: str = "127.0.0.1") -> None:
@@ -156,6 +157,7 @@ class FakeRegistry:
         self.repositories: dict[str, Repository] = {}
         self.ending = threading.Event()
         self.connections = 0
+        self.notes_subjects = False
         self._rules: list[Rule] = []
         self._uploads: dict[str, bytearray] = {}
         self._server = _Server(host, self, authority)
@@ -229,7 +231,7 @@ class FakeRegistry:
             if ":" not in target:
                 held.tags[target] = digest
             headers = {"Docker-Content-Digest": digest, "Location": asked.path}
-            if subject := _subject(asked.body):
+            if self.notes_subjects and (subject := _subject(asked.body)):
                 headers["OCI-Subject"] = subject
             asked.answer(201, b"", headers)
         elif digest not in held.manifests:

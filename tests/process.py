@@ -81,6 +81,7 @@ class Options:
     readonly: bool = False
     users: Mapping[str, str] = field(default_factory=dict)
     tls: Authority | None = None
+    clients: Authority | None = None  # who has signed the certificates that clients must show
     token: Token | None = None
     redirect: str = ""
     proxy: str = ""
@@ -235,6 +236,8 @@ class RegistryProcess:
         if not self.options.tls:
             return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         context = ssl.create_default_context(cafile=self.ca_file)
+        if self.options.clients:
+            context.load_cert_chain(*self.options.clients.issue("probe"))
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=context)
 
     def _config(self) -> dict[str, Any]:

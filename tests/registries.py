@@ -70,6 +70,8 @@ class Distribution(RegistryProcess):
         if self._certificate:
             certificate, key = map(str, self._certificate)
             config["http"]["tls"] = {"certificate": certificate, "key": key}
+        if options.clients:
+            config["http"]["tls"]["clientcas"] = [str(options.clients.ca_file)]
         if self._users:
             config["auth"] = {"htpasswd": {"realm": "test", "path": str(self._users)}}
         if options.token:
@@ -115,7 +117,9 @@ class Zot(RegistryProcess):
     def _config(self) -> dict[str, Any]:
         options = self.options
         missing = [
-            name for name in ("readonly", "token", "redirect", "proxy") if getattr(options, name)
+            name
+            for name in ("readonly", "clients", "token", "redirect", "proxy")
+            if getattr(options, name)
         ]
         if missing or not options.delete:
             raise UnsupportedError(f"zot is not set up here for {missing or 'delete=False'}")

@@ -24,7 +24,7 @@ def page(view: View) -> Markup:
     Raises:
         StateError: The state cannot be read.
     """
-    runs, plans = view.state.runs, view.state.plans
+    plans = view.state.plans
     return document(
         view,
         "status",
@@ -37,13 +37,19 @@ def page(view: View) -> Markup:
             "None.",
         ),
         element("h2", "Last runs"),
-        table(
-            ("run", "what", "outcome", "began", "took", "steps"),
-            [_run(view, run) for run in runs.latest(limit=_RUNS)],
-            "None yet.",
-        ),
+        _runs(view),
         refresh=True,
     )
+
+
+def rule_page(view: View, rule: Rule) -> Markup:
+    """One rule: its last runs.
+
+    Raises:
+        StateError: The state cannot be read.
+    """
+    title = element("h2", f"Rule {rule.name}")
+    return document(view, f"rule {rule.name}", title, _about(rule), _runs(view, rule.name))
 
 
 def took(view: View, run: Run) -> str:
@@ -54,8 +60,9 @@ def took(view: View, run: Run) -> str:
 def counts(run: Run) -> str:
     """How the steps of a run ended, in words."""
     steps = run.report.get("steps", {})
-    said = [f"{count:,} {outcome}" for outcome, count in steps.items() if count]
-    return ", ".join(each for each in said if not each.endswith("planned")) or "none"
+    ended = {outcome: count for outcome, count in steps.items() if outcome != "planned" and count}
+    said = ended or {word: steps[word] for word in ("planned",) if steps.get(word)}
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in said.items()) or "none"
 
 
 def _rules(view: View) -> list[Row]:
@@ -86,11 +93,16 @@ def _rules(view: View) -> list[Row]:
 
 
 def _title(rule: Rule) -> Markup:
+    return join(element("strong", link(f"/rules/{rule.name}", rule.name)), _about(rule))
+
+
+def _about(rule: Rule) -> Markup:
     if isinstance(rule, ReplicateRule):
         what = f"{rule.source} to {', '.join(rule.target)}"
     else:
         what = f"prunes {rule.registry}"
-    return join(element("strong", rule.name), why(f"{what}, {schedules.words(rule.schedule)}"))
+    windows = f", within {text.listed(map(str, rule.window))}" if rule.window else ""
+    return why(f"{what}, {schedules.words(rule.schedule)}{windows}")
 
 
 def _current(view: View, run: Current | None) -> Markup:
@@ -150,6 +162,14 @@ def _next(view: View, rule: Rule, moment: datetime | None) -> Markup:
         what = waits_for(applies=rule.apply, fresh=view.state.fresh)
         waits = f"plans only, until: {what}" if what else ""
     return join(element("span", said), why(waits))
+
+
+def _runs(view: View, rule: str = "") -> Markup:
+    return table(
+        ("run", "what", "outcome", "began", "took", "steps"),
+        [_run(view, run) for run in view.state.runs.latest(limit=_RUNS, rule=rule)],
+        "None yet.",
+    )
 
 
 def _run(view: View, run: Run) -> Row:

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jobs.live import rules_of
 from jobs.web import detail, front
 from jobs.web.document import STYLE_DIGEST, View, document
 from jobs.web.markup import element
@@ -143,6 +144,11 @@ def _application(
     def index(_: Request) -> Response:
         return HTMLResponse(front.page(view))
 
+    def rule(request: Request) -> Response:
+        name = request.path_params["name"]
+        found = next((each for each in rules_of(view.live.rules) if each.name == name), None)
+        return HTMLResponse(front.rule_page(view, found)) if found else _missing(view, "rule")
+
     def run(request: Request) -> Response:
         found = view.state.runs.get(request.path_params["id"])
         return HTMLResponse(detail.run_page(view, found)) if found else _missing(view, "run")
@@ -164,6 +170,7 @@ def _application(
     return Starlette(
         routes=[
             Route("/", index),
+            Route("/rules/{name}", rule),
             Route("/runs/{id}", run),
             Route("/plans/{id}", plan),
             Route("/metrics", metrics_),

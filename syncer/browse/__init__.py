@@ -4,7 +4,8 @@ What each level of `ls` costs, in requests:
 
 - a registry's repositories: its catalog, one request a page; none where the rules list them;
 - a repository's tags: its tag listing, a HEAD for each tag; for each target that a rule copies it
-  to, one listing there and a HEAD for each of the tags that is on both sides;
+  to, one listing there and a HEAD for each of the tags that is on both sides; where it has
+  `platforms`, also a HEAD of each tag and a GET of each index at the source;
 - one tag or digest: a GET for it and for each manifest below it, and the referrers of each.
 """
 

@@ -82,13 +82,16 @@ def copies(rules: Rules, registry: str, repository: str) -> list[tuple[Replicate
 
 
 def origins(rules: Rules, registry: str, repository: str) -> list[tuple[ReplicateRule, str]]:
-    """The rules that copy into a repository, each with the source repository it comes from."""
+    """The rules that copy into a repository, each with the source repository it comes from.
+
+    Where `rename` puts captures together only the source's catalog could tell; that is not asked.
+    """
     found = []
     for rule in rules.replicate:
         before, placeholder, after = rule.rename.partition("{repo}")
         name = repository.removeprefix(before).removesuffix(after)
         if not placeholder:
-            name = rule.repos[0].text
+            name = rule.repos[0].text if rule.repos[0].is_literal else ""
         if registry in rule.target and rule.repo_selection.matches(name):
             found += [(rule, name)] if rule.renamed(name) == repository else []
     return found

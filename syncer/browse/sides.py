@@ -59,6 +59,8 @@ def tags(
             rows[tag] = TagRow(tag, answer.digest, answer.media_type, {})
     for rule, landing in copies(rules, registry, repository):
         spoken = {tag: at for tag, at in digests.items() if rule.tag_selection.matches(tag)}
+        if rule.platforms:
+            spoken = _trimmed(opened.source(rule).store, repository, spoken)
         for target in rule.target:
             name = f"{target}/{landing}"
             for tag, state in _compare(opened.get(target), landing, spoken).items():
@@ -66,6 +68,16 @@ def tags(
                     tag, rows[tag].digest, rows[tag].media_type, {**rows[tag].targets, name: state}
                 )
     return [rows[tag] for tag in names]
+
+
+def _trimmed(source: Store, repository: str, digests: Mapping[str, str]) -> dict[str, str]:
+    """What the targets of a rule with `platforms` should have; tags it skips are left out."""
+    answers = each(digests, lambda tag: source.resolve(repository, tag))
+    return {
+        tag: answer.digest
+        for tag, answer in zip(digests, answers, strict=True)
+        if answer is not None and not isinstance(answer, errors.SyncerError)
+    }
 
 
 def _compare(target: Store, repository: str, digests: Mapping[str, str]) -> dict[str, str]:

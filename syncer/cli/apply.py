@@ -25,7 +25,7 @@ def command(session: Session, plan: str, *, allow_delete: int | None, as_json: b
     from syncer import run
 
     rules = session.rules()
-    with working.on(session, rules) as work:
+    with working.on(session, rules, "dropping") as work:
         report = run.apply_plan(work.environment, plan, allow_delete=allow_delete)
     if as_json:
         console.emit(report.as_dict() | {"plan": plan})

@@ -71,7 +71,10 @@ def _told(rules: Rules, moment: datetime) -> dict[str, Any]:
                 "target": list(rule.target),
                 "repos": _patterns(rule.repos, rule.exclude_repos),
                 "tags": _patterns(rule.tags, rule.exclude_tags),
+                "latest": _latest(rule),
                 "rename": rule.rename,
+                "platforms": list(rule.platforms),
+                "foreign": rule.foreign,
                 "overwrite": rule.overwrite,
                 **_schedule(rule, rules, moment),
             }
@@ -96,8 +99,8 @@ def _registry(name: str, settings: Registry) -> dict[str, Any]:
     return {
         "name": name,
         "url": settings.url,
-        "auth": _auth(settings),
-        "concurrency": settings.concurrency,
+        "auth": "" if settings.layout else _auth(settings),
+        "concurrency": None if settings.layout else settings.concurrency,
     }
 
 
@@ -121,6 +124,13 @@ def _auth(settings: Registry) -> str:
 def _patterns(include: tuple[Any, ...], exclude: tuple[Any, ...] = ()) -> str:
     words = ", ".join(map(str, include))
     return f"{words} except {', '.join(map(str, exclude))}" if exclude else words
+
+
+def _latest(rule: ReplicateRule) -> str:
+    if rule.latest is None:
+        return ""
+    order = "versions" if rule.latest.sort == "semver" else "by name"
+    return f"the latest {rule.latest.count} {order}"
 
 
 def _schedule(rule: ReplicateRule | PolicyRules, rules: Rules, moment: datetime) -> dict[str, Any]:
@@ -162,16 +172,20 @@ def _show(found: dict[str, Any], moment: datetime, rules: Rules) -> None:
     console.table(
         ("registry", "url", "as", ">concurrency"),
         (
-            (each["name"], each["url"], each["auth"], str(each["concurrency"]))
+            (each["name"], each["url"], each["auth"], str(each["concurrency"] or ""))
             for each in found["registries"]
         ),
     )
     for rule in found["rules"]:
         console.say(f"\n{rule['name']}: {rule['source']} -> {', '.join(rule['target'])}", "bold")
         console.say(f"  repositories {rule['repos']}")
-        console.say(f"  tags {rule['tags']}")
+        console.say(f"  tags {', '.join(filter(None, (rule['tags'], rule['latest'])))}")
         if rule["rename"] != "{repo}":
             console.say(f"  as {rule['rename']}")
+        if rule["platforms"]:
+            console.say(f"  indexes trimmed to {', '.join(rule['platforms'])}")
+        if rule["foreign"]:
+            console.say("  with non-distributable layers")
         console.say(f"  {_when(rule, moment, rules)}")
     for policy in found["policies"]:
         console.say(f"\n{policy['name']}: at {policy['registry']}", "bold")

@@ -102,10 +102,21 @@ def _print(stream: IO[str], what: RenderableType, style: str = "") -> None:
         _write(stream, f"{what}\n")  # spares the import of rich where it would add nothing
         return
     console = on(stream)
+    if isinstance(what, str):
+        what = _hanging(what, style)
     with console.capture() as captured:
-        console.print(what, style=style or None)
+        console.print(what)
     lines = captured.get().splitlines()
     _write(stream, "".join(f"{line.rstrip()}\n" for line in lines))
+
+
+def _hanging(line: str, style: str) -> RenderableType:
+    """A line that is wrapped, where it must be, below its own beginning."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    text = line.lstrip(" ")
+    return Padding(Text(text, style), (0, 0, 0, len(line) - len(text)))
 
 
 def _write(stream: IO[str], text: str) -> None:

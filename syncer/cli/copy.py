@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -36,10 +37,14 @@ def command(session: Session, source: str, target: str, *, all_tags: bool, as_js
     syncer copy a.example/app:1 b.example/app:1
     syncer copy a.example/app:1 b.example           the same name there
     syncer copy --all-tags a.example/app b.example/mirror/app
+    syncer copy a.example/app:1 oci:/mnt/usb        to an OCI image layout
+    syncer copy oci:/mnt/usb//app:1 b.example       and from it
 
     A rules file is not needed. Where there is one, its registries can be used by name, and a host
     that it knows is spoken to as it says. Other hosts: the login of docker or podman, https; plain
     http on loopback, or where it is written out: http://b.example/app:1
+
+    An image layout is written oci:PATH//REPOSITORY:TAG, or as skopeo writes it: oci:PATH:TAG.
     """  # noqa: D301 - click reads the backspace
     from syncer import run
 
@@ -63,7 +68,6 @@ class _Places:
     def __init__(self, session: Session) -> None:
         from syncer import stores
 
-        session.log()
         self._registries = stores.Registries()
         self._stop = session.stop
         self._file = session.path if os.access(session.path, os.R_OK) or session.config else None
@@ -75,12 +79,23 @@ class _Places:
         Raises:
             UsageError: It spells none, or names neither a registry of the file nor a host.
         """
+        from syncer import layout
+
+        if (inside := layout.parse(text)) is not None:
+            self._known[inside.registry] = self._layout(inside.registry)
+            return inside
         scheme, found, rest = text.rpartition("://")
         parsed = reference.parse(rest)
         name = parsed.registry
         if found or name not in self._known:
             self._known[name] = self._host(name, scheme)
         return parsed
+
+    def _layout(self, name: str) -> Registry:
+        from syncer import layout, rules
+
+        path = Path(name.removeprefix(layout.PREFIX)).expanduser().absolute()
+        return rules.Registry(url=f"{layout.PREFIX}{path}")
 
     def _host(self, name: str, scheme: str) -> Registry:
         from pydantic import ValidationError

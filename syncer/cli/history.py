@@ -33,6 +33,7 @@ def command(session: Session, run: str, *, as_json: bool) -> int:
     This reads the state only; no registry is asked.
     """
     rules = session.rules()
+    session.log()
     with session.state(rules) as state:
         if run:
             found = _one(state, rules, run)
@@ -104,7 +105,7 @@ def _show_all(runs: list[dict[str, Any]], rules: Rules) -> None:
                 run["command"],
                 text.listed(run["rules"], 1),
                 run["outcome"],
-                text.moment(run["started"], moment, rules.timezone),
+                text.recent(run["started"], moment, rules.timezone),
                 _took(run),
                 *_counts(run["report"]),
             )

@@ -82,9 +82,8 @@ def _kind(media_type: str) -> str:
 
 def _node(node: dict[str, Any], indent: str) -> None:
     """A manifest, its blobs, then what is below it, each level further in."""
-    words = [_kind(node["media_type"]), _short(node["digest"]), text.size(node["total_size"])]
-    if not indent:
-        words[1] = node["digest"]
+    digest = _short(node["digest"]) if indent else node["digest"]
+    words = [_kind(node["media_type"]), text.size(node["total_size"]), digest]
     if node["platform"]:
         words.insert(0, node["platform"])
     if node["artifact_type"]:

@@ -54,10 +54,10 @@ def _render(tally: progress.Tally, troubles: Iterable[Text], stop: Event) -> Ren
     grid.add_row("listing", Text(tally.listing, overflow="ellipsis", no_wrap=True))
     parts: list[RenderableType] = [*tuple(troubles), grid]
     if tally.planned:
-        copying = Table.grid(padding=(0, 1))
+        steps = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=tally.fraction, width=_BAR)
-        copying.add_row("copying", bar, Text(tally.copying, overflow="ellipsis", no_wrap=True))
-        parts.append(copying)
+        steps.add_row(tally.doing, bar, Text(tally.steps, overflow="ellipsis", no_wrap=True))
+        parts.append(steps)
     if stop.is_set():
         parts.append(Text(signals.STOPPING, style="yellow"))
     return Group(*parts)

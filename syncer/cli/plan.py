@@ -71,7 +71,7 @@ def command(
         if pruned and pruned.verdicts:
             console.say()
             verdicts.show(pruned)
-        summary.problems(made.errors)
+        summary.problems([*made.errors, *made.skipped])
     if detailed_exitcode and made.changes and not made.exit_code:
         return _PENDING
     return made.exit_code

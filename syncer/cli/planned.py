@@ -67,12 +67,20 @@ class Planned:
         """What went wrong or may not be done."""
         return [error for each in self.reports for error in each.errors]
 
+    @property
+    def skipped(self) -> list[events.StepDone]:
+        """What would be left out, each with the reason."""
+        return [step for each in self.reports for step in each.skipped]
+
     def matches(self, rule: str) -> dict[str, dict[str, int]]:
-        """How many names each pattern of a rule matched: `repos` and `tags`."""
+        """How many names each pattern of a rule matched: `repos` and `tags`.
+
+        Also what `latest`, where the rule has it, took of these tags and what it left out.
+        """
         found: dict[str, dict[str, int]] = {"repos": {}, "tags": {}}
         for (name, field, pattern), count in self.patterns.items():
             if name == rule:
-                found[field][pattern] = count
+                found.setdefault(field, {})[pattern] = count
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,6 +103,7 @@ class Planned:
             "requests": _added(parts),
             "seconds": round(sum(part["seconds"] for part in parts), 3),
             "errors": [error for part in parts for error in part["errors"]],
+            "skipped": [step for part in parts for step in part["skipped"]],
         }
 
 
@@ -120,10 +129,12 @@ def _plan(plan: RepositoryPlan, weight: browse.Weight) -> dict[str, Any]:
                 "tag": step.tag,
                 "digest": step.digest,
                 "previous": step.previous,
+                "reason": step.reason,
             }
             for step in plan.steps
         ],
         "in_step": plan.in_step,
+        "trimmed": dict(plan.trimmed),
         "conflicts": _changes(plan.conflicts),
         "suppressed": _changes(plan.suppressed),
         "extraneous": list(plan.extraneous),
@@ -144,13 +155,21 @@ def show(made: Planned) -> None:
     for rule in made.replication.rules.values():
         console.say()
         repositories = text.number(rule.repositories, "repository", "repositories")
-        console.say(f"{rule.name}: {repositories}, {text.number(rule.matched, 'tag')}", "bold")
-        for field, patterns in made.matches(rule.name).items():
+        trimmed = f", {rule.trimmed:,} of them trimmed" if rule.trimmed else ""
+        tags = text.number(rule.matched, "tag")
+        console.say(f"{rule.name}: {repositories}, {tags}{trimmed}", "bold")
+        matches = made.matches(rule.name)
+        latest = matches.pop("latest", {})
+        for field, patterns in matches.items():
             for pattern, count in patterns.items():
                 matched = text.number(count) if count else "nothing"
                 console.say(f"  {field} {pattern} matches {matched}", "" if count else "yellow")
+        if latest:
+            words = ", ".join(f"{count:,} {word}" for word, count in latest.items())
+            console.say(f"  latest: {words}; what is not taken is left out")
     _repositories(made)
-    _replaced(made.plans)
+    _lines(_overwrites(made.plans), "to replace")
+    _lines(_trims(made.plans), "to trim")
 
 
 def _headline(made: Planned) -> str:
@@ -204,18 +223,27 @@ def _row(plan: RepositoryPlan, weight: browse.Weight) -> tuple[str, ...]:
     )
 
 
-def _replaced(plans: Sequence[RepositoryPlan]) -> None:
-    """Prints what would be overwritten, since that is deleting."""
-    lines = list(_overwrites(plans))
+def _lines(found: Iterator[str], what: str) -> None:
+    """Prints the first of some lines, and how many more there are."""
+    lines = list(found)
     if lines:
         console.say()
     for line in lines[:_MOST]:
         console.say(line)
     if len(lines) > _MOST:
-        console.say(f"and {len(lines) - _MOST:,} more to replace; --json has them all")
+        console.say(f"and {len(lines) - _MOST:,} more {what}; --json has them all")
+
+
+def _trims(plans: Sequence[RepositoryPlan]) -> Iterator[str]:
+    """What will have another digest than at the source."""
+    for plan in plans:
+        for step in plan.steps:
+            if step.tag in plan.trimmed and step.reason and not plan.refused:
+                yield f"{plan.target}:{step.tag}: {text.shortened(step.reason)}"
 
 
 def _overwrites(plans: Sequence[RepositoryPlan]) -> Iterator[str]:
+    """What would be overwritten, since that is deleting."""
     for plan in plans:
         for step in plan.steps:
             if step.action is Action.OVERWRITE and not plan.refused:

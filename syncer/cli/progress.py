@@ -33,6 +33,7 @@ class Tally:
     """Counts what a run has looked at and done so far. Safe to call from several threads.
 
     Attributes:
+        doing: What the run does with its steps: `copying`, `dropping`.
         repositories, tags: What the rules' patterns matched.
         compared: Target repositories that have been compared.
         planned, ended: Steps known, and those that have ended.
@@ -43,7 +44,8 @@ class Tally:
         patterns: Names that each pattern matched, by (rule, field, pattern).
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, doing: str = "copying", clock: Callable[[], float] = time.monotonic) -> None:
+        self.doing = doing
         self.repositories = self.tags = self.compared = 0
         self.planned = self.ended = 0
         self.known = self.settled = self.written = 0
@@ -51,7 +53,7 @@ class Tally:
         self.done: Counter[tuple[str, str]] = Counter()
         self.patterns: Counter[tuple[str, str, str]] = Counter()
         self._clock = clock
-        self._copying_since = 0.0
+        self._since = 0.0
         self._samples = deque([(clock(), 0)], maxlen=_SAMPLES)
         self._lock = threading.Lock()
 
@@ -75,8 +77,8 @@ class Tally:
                 self.compared += 1
                 self.planned += event.steps
                 self.known += event.size
-                if event.steps and not self._copying_since:
-                    self._copying_since = self._clock()
+                if event.steps and not self._since:
+                    self._since = self._clock()
             case events.PatternsMatched():
                 for pattern, count in event.counts.items():
                     self.patterns[event.rule, event.field, pattern] += count
@@ -91,20 +93,20 @@ class Tally:
 
     @property
     def fraction(self) -> float:
-        """How much of the known work is done, from 0 to 1: of steps or of bytes, the smaller."""
-        steps = self.ended / self.planned if self.planned else 0.0
-        sizes = self.settled / self.known if self.known else steps
-        return min(steps, sizes, 1.0) if steps < 1 else 1.0
+        """How much of the known work is done, from 0 to 1: of the bytes, else of the steps."""
+        steps = min(self.ended / self.planned, 1.0) if self.planned else 0.0
+        sizes = self.settled / self.known if self.known else 1.0
+        return sizes if sizes < 1 and steps < 1 else steps
 
     @property
-    def copying(self) -> str:
+    def steps(self) -> str:
         """Steps, bytes, rate and time left: `120 of 300 tags, 1.2 of 3.4 GB, 25 MB/s, 1 min left`."""
         parts = [f"{self.ended:,} of {text.number(self.planned, 'tag')}"]
         if self.known:
             parts.append(text.of(min(self.settled, self.known), self.known))
         if rate := self._rate():
             parts.append(f"{text.size(rate)}/s")
-        passed = self._clock() - self._copying_since
+        passed = self._clock() - self._since
         if passed >= _EARLIEST and _LEAST < self.fraction < 1:
             parts.append(f"{text.duration(passed / self.fraction - passed)} left")
         return ", ".join(parts)
@@ -177,24 +179,26 @@ class Lines:
 
 
 class Heartbeat:
-    """Tells how far a run is, at most every ten seconds and only when something happens."""
+    """Tells how far a run is: when its work begins, then every ten seconds if something happens."""
 
     def __init__(self, tally: Tally, clock: Callable[[], float] = time.monotonic) -> None:
         self._tally = tally
         self._clock = clock
         self._next = clock() + HEARTBEAT
+        self._begun = False
         self._lock = threading.Lock()
 
-    def __call__(self, event: events.Event) -> None:  # noqa: ARG002
+    def __call__(self, event: events.Event) -> None:
         """Writes a line when it is time for one."""
-        if self._clock() < self._next or not self._lock.acquire(blocking=False):
+        begins = isinstance(event, events.StepsPlanned) and event.steps > 0 and not self._begun
+        if (self._clock() < self._next and not begins) or not self._lock.acquire(blocking=False):
             return
-        try:
-            self._next = self._clock() + HEARTBEAT
-        finally:
-            self._lock.release()
+        self._begun = self._begun or begins
+        self._next = self._clock() + HEARTBEAT
+        self._lock.release()
         tally = self._tally
-        console.tell(f"copying: {tally.copying}" if tally.planned else f"listing: {tally.listing}")
+        doing = f"{tally.doing}: {tally.steps}" if self._begun else f"listing: {tally.listing}"
+        console.tell(doing)
 
 
 _PAST = {"copy": "copied", "overwrite": "overwrote", "drop": "dropped", "restore": "restored"}

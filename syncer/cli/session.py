@@ -66,7 +66,6 @@ class Session:
         """The open state of those rules, tidied up after dead processes."""
         from syncer import state
 
-        self.log()
         with state.open_state(rules.state.url, now=now) as opened:
             for notice in opened.notices:
                 console.tell(f"state: {notice}", "yellow")

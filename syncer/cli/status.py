@@ -27,6 +27,7 @@ def command(session: Session, *, as_json: bool) -> int:
     reads the state only; no registry is asked.
     """
     rules = session.rules()
+    session.log()
     moment = now()
     with session.state(rules) as state:
         found = _read(rules, state, moment)

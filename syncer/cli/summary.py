@@ -74,7 +74,7 @@ def show(run: Report, done: Done, again: str) -> None:
     for rule in run.rules.values():
         if rule.outcome == "empty":
             console.say(f"\n{rule.name}: {rule.reason}", "yellow")
-    problems(run.errors, run.errors_left_out)
+    problems([*run.errors, *run.skipped], run.errors_left_out)
     _notices(run.notices)
     _advice(run, again)
 
@@ -167,6 +167,8 @@ def _effort(run: Report) -> Iterator[str]:
         each.append(f"{name} {count:,}" + (f" ({count / tags:.1f} a tag)" if tags else ""))
     retried = f"; {text.number(run.retries, 'retry', 'retries')}" if run.retries else ""
     yield f"requests  {', '.join(each) or 'none'}{retried}"
+    if trimmed := sum(rule.trimmed for rule in run.rules.values()):
+        yield f"trimmed   {text.number(trimmed, 'tag')}: other digests than at the source"
     yield f"took      {text.duration(run.seconds)}"
 
 

@@ -68,6 +68,14 @@ def moment(then: datetime | None, now: datetime, zone: tzinfo) -> str:
     return f"{then.astimezone(zone):%Y-%m-%d %H:%M} ({age(then, now)})"
 
 
+def recent(then: datetime, now: datetime, zone: tzinfo) -> str:
+    """A time for a narrow column: `07:30 (3 min ago)` today, `2026-11-20 07:30` on other days."""
+    local = then.astimezone(zone)
+    if local.date() != now.astimezone(zone).date():
+        return f"{local:%Y-%m-%d %H:%M}"
+    return f"{local:%H:%M} ({age(then, now)})"
+
+
 def shortened(message: str) -> str:
     """`message` with each digest cut to twelve digits."""
     return _DIGEST.sub(r"\1:\2", message)

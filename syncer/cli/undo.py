@@ -22,7 +22,7 @@ def command(session: Session, names: tuple[str, ...], *, as_json: bool) -> int:
     from syncer import run
 
     rules = session.rules()
-    with working.on(session, rules) as work:
+    with working.on(session, rules, "restoring") as work:
         report = run.restore(work.environment, names)
     return working.finish(
         report, work.tally.done, " ".join(("syncer undo", *names)), as_json=as_json

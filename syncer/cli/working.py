@@ -33,24 +33,36 @@ class Working:
 
 
 @contextmanager
-def shown(session: Session) -> Iterator[tuple[progress.Tally, tuple[events.Observer, ...]]]:
-    """Observers that show a run on stderr: live on a terminal, as plain lines elsewhere."""
-    tally = progress.Tally()
+def shown(
+    session: Session, doing: str = "copying"
+) -> Iterator[tuple[progress.Tally, tuple[events.Observer, ...]]]:
+    """Observers that show a run on stderr: live on a terminal, as plain lines elsewhere.
+
+    Args:
+        session: Says how much to show.
+        doing: What the run does with its steps.
+    """
+    tally = progress.Tally(doing)
     with ExitStack() as stack:
+        shows: tuple[events.Observer, ...]
         if sys.stderr.isatty():
             from syncer.cli import live
 
             display = live.display(tally, session.stop, verbose=session.verbose)
-            yield tally, (tally, stack.enter_context(display))
+            shows = (stack.enter_context(display),)
         else:
-            lines = progress.Lines(verbose=session.verbose)
-            yield tally, (tally, lines, progress.Heartbeat(tally))
+            shows = (progress.Lines(verbose=session.verbose), progress.Heartbeat(tally))
+        session.log()  # after the display, which log lines must go around
+        yield tally, (tally, *shows)
 
 
 @contextmanager
-def on(session: Session, rules: Rules) -> Iterator[Working]:
+def on(session: Session, rules: Rules, doing: str = "copying") -> Iterator[Working]:
     """An environment whose runs are shown."""
-    with shown(session) as (tally, observers), session.environment(rules, observers) as opened:
+    with (
+        shown(session, doing) as (tally, observers),
+        session.environment(rules, observers) as opened,
+    ):
         yield Working(opened, tally)
 
 

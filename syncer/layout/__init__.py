@@ -25,6 +25,6 @@ Content is one pool: what one repository has can be asked for by digest in every
 from __future__ import annotations
 
 from syncer.layout.layout import Layout
-from syncer.layout.names import parse
+from syncer.layout.names import PREFIX, parse
 
-__all__ = ["Layout", "parse"]
+__all__ = ["PREFIX", "Layout", "parse"]

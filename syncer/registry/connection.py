@@ -14,7 +14,7 @@ from typing import NamedTuple
 import httpx
 
 from syncer import errors
-from syncer.registry import wire
+from syncer.registry import certificates, wire
 
 _TOGETHER = 64 * 1024
 # What an answer that is already on its way may take to be read after the peer hung up on us.
@@ -149,8 +149,10 @@ class Dialer:
 
     Args:
         own: The registry's origin; a client certificate is shown to no other.
-        ca_file: A PEM file of CAs that are trusted beside the system's.
-        client_cert: A PEM file with a client certificate, perhaps with its key.
+        ca_file: A PEM file of CAs that are trusted beside the system's; without it those that
+            `certs.d` has for the registry.
+        client_cert: A PEM file with a client certificate, perhaps with its key; without it that of
+            `certs.d`.
         client_key: A PEM file with the key.
         proxy: `http://[user:password@]host:port`; empty for none; None as the environment says.
         patience: How long a peer may take.
@@ -230,20 +232,33 @@ class Dialer:
             return self._contexts[own]
 
     def _new_context(self, *, own: bool) -> ssl.SSLContext:
-        ca_file, cert, key = self._files
+        files = self._certificates()
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
         try:
-            if ca_file:
-                context.load_verify_locations(ca_file)
-            if cert and own:
-                context.load_cert_chain(cert, key or None, password="")
+            for authority in files.authorities:
+                context.load_verify_locations(authority)
+            if files.client and own:
+                context.load_cert_chain(files.client, files.key or None, password="")
         except OSError as error:
-            names = ", ".join(filter(None, (ca_file, *((cert, key) if own else ()))))
+            mine = (files.client, files.key) if own else ()
+            names = ", ".join(filter(None, (*files.authorities, *mine)))
             raise errors.CredentialError(
                 f"TLS files of {self._own.host} cannot be used ({names}): {error.strerror or error}"
             ) from None
         return context
+
+
+    def _certificates(self) -> certificates.Certificates:
+        """What the rules name; what they do not, as `certs.d` has it."""
+        ca_file, cert, key = self._files
+        if ca_file and cert:
+            return certificates.Certificates((ca_file,), cert, key)
+        kept = certificates.found(self._own.host, self._own.port)
+        authorities = (ca_file,) if ca_file else kept.authorities
+        if cert:
+            return certificates.Certificates(authorities, cert, key)
+        return certificates.Certificates(authorities, kept.client, kept.key)
 
 
 class Proxy(NamedTuple):

@@ -300,7 +300,8 @@ class Exchange:
         known = self.shared.learned.warnings
         if warning not in known and len(known) < 100:
             known.add(warning)
-            self.observer(events.Noticed("", self.name, "WARNING", warning[:500]))
+            shown = "".join(filter(str.isprintable, warning[:500]))
+            self.observer(events.Noticed("", self.name, "WARNING", shown))
 
     def _failure(self, ask: Ask, response: httpx.Response) -> errors.RegistryError:
         """The error that an unwelcome answer is; the answer is read and done with."""

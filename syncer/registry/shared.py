@@ -122,8 +122,10 @@ def connect(
         url: `https://host[:port]`, or `http://` for one without TLS.
         source: Who to be there; nobody in particular when left out.
         concurrency: The most requests in flight, all clients together.
-        ca_file: A PEM file of CAs that are trusted beside the system's.
-        client_cert: A PEM file with a client certificate, perhaps with its key.
+        ca_file: A PEM file of CAs that are trusted beside the system's; without it those that
+            `certs.d` has for the registry.
+        client_cert: A PEM file with a client certificate, perhaps with its key; without it that of
+            `certs.d`.
         client_key: A PEM file with the key.
         proxy: `http://[user:password@]host:port`; empty for none; None as the environment says.
         timeout: Seconds a registry may stay silent; also the time in which a body must keep to

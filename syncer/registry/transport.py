@@ -26,6 +26,17 @@ _DRAIN = 64 * 1024
 # Sent once more when a kept-alive connection turns out to be dead (RFC 9110, section 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+# Alerts about what we show for a certificate, or do not (RFC 8446, section 6.2).
+_WANTS_ANOTHER = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
 
 
@@ -126,11 +137,14 @@ class Transport(httpx.BaseTransport):
                 # The details are missing from errors that Python made itself.
                 detail = getattr(error, "verify_message", error)
                 sentence = f"{asked}: its certificate is not trusted: {detail}"
-                hint = "; name the CA that signed it in ca_file"
+                hint = "; name the CA that signed it in ca_file, or keep it in certs.d"
                 return errors.RegistryError(sentence + hint, registry=self._registry)
             case ssl.SSLError() if getattr(error, "reason", "") in _NOT_TLS:
                 sentence = f"{asked}: it does not speak TLS there; is its url http://?"
                 return errors.RegistryError(sentence, registry=self._registry)
+            case ssl.SSLError() if getattr(error, "reason", "") in _WANTS_ANOTHER:
+                sentence = f"{asked}: it wants a client certificate that it trusts; name yours in"
+                return errors.RegistryError(f"{sentence} client_cert", registry=self._registry)
             case socket.gaierror():
                 reason = f"host {request.url.host} is not found ({error.strerror})"
             case TimeoutError():

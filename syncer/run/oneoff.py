@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from syncer import apply, diff, errors, events, plan, work
+from syncer import apply, diff, errors, events, layout, plan, work
 from syncer import copy as copying
 from syncer.memory import NoMemory
 from syncer.reference import Reference
@@ -31,8 +31,10 @@ def copy(
 
     Args:
         open_store: Opens a registry by the name in a reference.
-        source: A tag or digest; with `all_tags` a repository.
-        target: Where it goes; its repository and tag default to those of the source.
+        source: A tag or digest; with `all_tags` a repository. Of an image layout that is not ours
+            the repository may be "", where its plain tags are.
+        target: Where it goes; its repository and tag default to those of the source. A tag alone
+            is a plain one in an image layout.
         all_tags: Copy every tag.
         observers: Listeners.
         stop: Set to end at the next blob boundary.
@@ -62,7 +64,7 @@ def copy(
 
 
 def _completed(source: Reference, target: Reference, *, all_tags: bool) -> Reference:
-    if not source.repository:
+    if not source.repository and not _is_layout(source):
         raise errors.UsageError(f"{source} names no repository: write {source}/REPOSITORY:TAG")
     if all_tags and (source.target or target.target):
         raise errors.UsageError("with --all-tags, write both sides without a tag or digest")
@@ -72,10 +74,17 @@ def _completed(source: Reference, target: Reference, *, all_tags: bool) -> Refer
         raise errors.UsageError(
             f"a copy keeps its digest: write {target.registry} without @{target.digest}"
         )
-    filled = replace(target, repository=target.repository or source.repository)
+    plain = _is_layout(target) and target.tag
+    filled = target if plain else replace(target, repository=target.repository or source.repository)
+    if not filled.repository and not _is_layout(target):
+        raise errors.UsageError(f"{target} names no repository: write {target}/REPOSITORY")
     if all_tags or filled.tag:
         return filled
     return replace(filled, tag=source.tag, digest=source.digest if not source.tag else "")
+
+
+def _is_layout(named: Reference) -> bool:
+    return named.registry.startswith(layout.PREFIX)
 
 
 def _compare(

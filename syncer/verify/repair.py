@@ -178,5 +178,6 @@ class Repair:
     def _put_tag(self, tag: str, content: Manifest) -> None:
         target = self._target
         target.check()
-        self._memory.will_write(target.key, {tag: content.digest}, self._source.key)
+        origins = self._comparison.origins
+        self._memory.will_write(target.key, {tag: content.digest}, self._source.key, origins)
         target.store.put_manifest(target.repository, tag, content)

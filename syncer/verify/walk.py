@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from syncer import copy, errors, plan, reference, work
+from syncer import copy, errors, plan, reference, retention, work
 from syncer.manifest import Descriptor, Manifest
+from syncer.store import Resolved
 from syncer.verify.findings import Finding, Wrong
 
 # What a copy may reach at most: indexes in indexes, and as deep again below each referrer.
@@ -54,6 +55,7 @@ class Walk:
         unsure: Callable[[plan.Step, errors.SyncerError], None],
     ) -> None:
         self._run = run
+        self._window = run.threads * 2
         self._copier = copier
         self._source = comparison.source
         self._target = comparison.target
@@ -64,7 +66,9 @@ class Walk:
             for step in comparison.plan.steps
             if step.action is plan.Action.ATTACH
         } | dict(comparison.in_step)
+        self._followers = set(comparison.followers)
         self._once = work.Once()
+        self._seen: set[str] = set()
         self._api = False
         self._unlisted: set[str] = set()
         self._stopped = False
@@ -80,7 +84,9 @@ class Walk:
                 finished()
                 return
             self._api = outcome.get()
-            self._run.each(self._tags.items(), self._begin, finished, self._run.threads * 2)
+            self._run.each(
+                self._tags.items(), self._begin, lambda: self._follow(finished), self._window
+            )
 
         self._run.submit(self._has_api, learned, copy.OPEN)
 
@@ -98,6 +104,39 @@ class Walk:
         else:
             self._manifest(digest, at, join.part())
         join.seal()
+
+    def _follow(self, finished: Callable[[], None]) -> None:
+        """Goes on with tags that turn out to be named after what was looked at."""
+        names = {reference.fallback_tag(digest) for digest in self._seen}
+        found = [tag for tag in self._followers if retention.followed(tag) in names]
+        self._followers.difference_update(found)
+        if found:
+            self._run.each(found, self._compare, lambda: self._follow(finished), self._window)
+        else:
+            finished()
+
+    def _compare(self, tag: str, ended: Callable[[], None]) -> None:
+        def told(outcome: work.Outcome[tuple[Resolved | None, Resolved | None]]) -> None:
+            if outcome.error is not None:
+                self._fail(tag, "", outcome.error)
+            else:
+                here, there = outcome.get()
+                if here and there and (here.digest == there.digest or reference.subject_of(tag)):
+                    self._begin((tag, here.digest), ended)
+                    return
+                if here:
+                    wrong, by = (Wrong.DIFFERS, there.digest) if there else (Wrong.TAG, "")
+                    self.findings.append(Finding(wrong, tag, here.digest, here.digest, by))
+            ended()
+
+        self._run.submit(lambda: self._resolve(tag), told, copy.READ)
+
+    def _resolve(self, tag: str) -> tuple[Resolved | None, Resolved | None]:
+        source, target = self._source, self._target
+        return (
+            source.store.resolve(source.repository, tag),
+            target.store.resolve(target.repository, tag),
+        )
 
     def _listing(self, at: _At) -> None:
         """Looks at referrers under a fallback tag, to which the target may have added its own."""
@@ -148,6 +187,7 @@ class Walk:
             end(work.DONE)
             return
         self._checked.manifests += 1
+        self._seen.add(digest)
         self._run.submit(lambda: self._read(digest), read, copy.READ)
 
     def _read(self, digest: str) -> Manifest:

@@ -66,7 +66,7 @@ def test_a_first_sync_copies_all_and_a_second_says_so_in_one_line(
     first = syncer("sync", config=config)
     assert (first.code, first.out.splitlines()[0]) == (0, "ok: 13 tags in step, 13 copied")
     assert "mirror  ok           2    13        0      13\n" in first.out
-    assert first.err == f"rules: {config}\n"
+    assert first.err.startswith(f"rules: {config}\ncopying: 0 of ")
     assert digests(us, repository) == digests(eu, repository)
 
     us.forget_requests()
@@ -207,9 +207,8 @@ def _interrupted(
     try:
         wait_for(lambda: len(content.tags(target, repository)) >= 2, "the first tags")
         target.pause()
-        process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.stderr.readline().startswith("stopping: ")
+        assert any(line.startswith("stopping: ") for line in process.stderr)
         if signals == 2:
             process.send_signal(signal.SIGTERM)
             process.wait(20)

@@ -255,6 +255,7 @@ class Source:
 def test_a_source_that_breaks_is_not_the_targets_fault(
     fake: FakeRegistry, eu: Opened, data: bytes
 ) -> None:
+    eu.shared.circuit._threshold = 1
     broken = errors.UnavailableError("the source is away", registry="us")
     given = Source(data, *[broken] * 10)
     for _ in range(6):
@@ -305,6 +306,7 @@ def test_a_stop_ends_an_upload_and_cancels_its_session(fake: FakeRegistry, eu: O
         eu.shared.abort()
         asked.wait(5)
 
+    eu.shared.circuit._threshold = 1
     fake.on("PUT", SESSION, stop, times=1)
     with pytest.raises(errors.InterruptedRunError):
         put(eu, LARGE)

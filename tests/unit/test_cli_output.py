@@ -157,19 +157,21 @@ def test_each_overwrite_and_drop_is_a_line_and_copies_only_when_asked(
     assert capsys.readouterr().err == f"{quiet}copied us/app:v1\n{quiet}"
 
 
-def test_a_heartbeat_comes_with_an_event_and_not_before_ten_seconds(
+def test_a_heartbeat_comes_when_work_begins_and_then_with_an_event_after_ten_seconds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = Clock()
-    tally = progress.Tally(clock)
+    tally = progress.Tally(clock=clock)
     beat = progress.Heartbeat(tally, clock)
     moments: Iterator[tuple[float, events.Event]] = iter(
         [
             (0, events.RuleMatched("r", 2, 300)),
             (9, events.RequestDone("us", "HEAD", 200, 0.1)),
             (1, events.RequestDone("us", "HEAD", 200, 0.1)),
-            (5, planned(300, 0, 3_400_000_000)),
-            (5, events.BlobDone("us", "app", ONE, 1_200_000_000, "copied")),
+            (3, planned(0, 5)),
+            (2, planned(300, 0, 3_400_000_000)),
+            (9, events.BlobDone("us", "app", ONE, 1_200_000_000, "copied")),
+            (1, events.RequestDone("us", "PUT", 201, 0.1)),
         ]
     )
     for seconds, event in moments:
@@ -178,13 +180,14 @@ def test_a_heartbeat_comes_with_an_event_and_not_before_ten_seconds(
         beat(event)
     assert capsys.readouterr().err == (
         "listing: 2 repositories, 300 tags, 0 compared, 2 requests\n"
-        "copying: 0 of 300 tags, 1.2 of 3.4 GB\n"
+        "copying: 0 of 300 tags, 0 B of 3.4 GB\n"
+        "copying: 0 of 300 tags, 1.2 of 3.4 GB, 18 s left\n"
     )
 
 
 def test_progress_tells_rate_and_time_left() -> None:
     clock = Clock()
-    tally = progress.Tally(clock)
+    tally = progress.Tally(clock=clock)
     tally(planned(4, 0, 4_000_000))
     for number in range(2):
         clock.time += 5
@@ -192,7 +195,7 @@ def test_progress_tells_rate_and_time_left() -> None:
         tally(events.BlobDone("us", "app", ONE, 1_000_000, "copied"))
         tally(step("done", f"v{number}"))
     assert tally.fraction == 0.5
-    assert tally.copying == "2 of 4 tags, 2.0 of 4.0 MB, 200 kB/s, 10 s left"
+    assert tally.steps == "2 of 4 tags, 2.0 of 4.0 MB, 200 kB/s, 10 s left"
 
 
 def test_steps_that_were_never_planned_are_no_progress() -> None:

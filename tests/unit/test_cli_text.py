@@ -81,6 +81,12 @@ def test_moments_stand_on_the_clocks_of_the_rules() -> None:
     assert said == "2026-11-22 12:00 (1 h ago)"
 
 
+def test_only_what_is_of_another_day_has_a_date_in_a_narrow_column() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    assert text.recent(NOW - timedelta(hours=12), NOW, zone) == "01:00 (12 h ago)"
+    assert text.recent(NOW - timedelta(hours=14), NOW, zone) == "2026-11-21 23:00"
+
+
 def test_counts_take_the_plural_they_are_given() -> None:
     found = [text.number(1, "tag"), text.number(1234, "tag"), text.number(0, "retry", "retries")]
     assert found == ["1 tag", "1,234 tags", "0 retries"]

@@ -243,6 +243,20 @@ def test_i7_what_is_protected_or_pinned_stays_with_all_it_reaches(
     assert not free & reach(snapshot.manifests, shielded)
 
 
+@given(policies(bare=True), snapshots())
+def test_i7_each_tag_that_would_go_stays_once_it_is_protected_or_pinned(
+    policy: RetentionPolicy, snapshot: Snapshot
+) -> None:
+    digests = {fact.tag: fact.digest for fact in snapshot.tags}
+    for name in dropped(policy, snapshot):
+        shields = (
+            replace(policy, protect=(patterns.parse(name),)),
+            replace(policy, pins=(Pin("prod/app", tag=name),)),
+            replace(policy, pins=(Pin(digest=digests[name]),)),
+        )
+        assert not any(name in dropped(shielded, snapshot) for shielded in shields)
+
+
 def reach_down(snapshot: Snapshot, digest: str) -> set[str]:
     """The digest and what it lists, at any depth."""
     node = snapshot.manifests.get(digest, Node())

@@ -59,7 +59,7 @@ def test_the_example_loads() -> None:
 
 def test_the_example_loads_with_every_commented_out_key_in_force(everything: str) -> None:
     loaded = rules.loads(everything)
-    assert set(loaded.registry) == {"eu", "us", "dr", "ci", "public"}
+    assert set(loaded.registry) == {"eu", "us", "dr", "ci", "public", "usb"}
     assert loaded.policies[0].policy().require_mirrored == ("eu",)
 
 

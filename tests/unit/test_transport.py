@@ -153,6 +153,24 @@ def test_a_refusal_that_comes_before_the_body_is_sent_is_read(*, reset: bool) ->
         assert ask(made, f"{registry.url}/v2/")[0] == 200
 
 
+def test_a_refusal_ends_the_sending_although_the_server_stays() -> None:
+    """It neither reads on nor hangs up: what is still to be sent is not waited for."""
+    patient = wire.Patience(answer=20.0, idle=20.0)
+
+    def refuse(asked: Asked) -> None:
+        asked.fail(413, "SIZE_INVALID")
+        asked.wait(20)
+
+    with FakeRegistry() as registry:
+        registry.on("PUT", "/x", refuse)
+        with transport(registry.url, patient) as made:
+            began = time.monotonic()
+            url, data = f"{registry.url}/x", noise(30_000_000)
+            chunks = [data[at : at + 100_000] for at in range(0, len(data), 100_000)]
+            assert ask(made, url, "PUT", *chunks)[0] == 413
+            assert time.monotonic() - began < 10
+
+
 @pytest.mark.parametrize("count", [5, 2_000_000])
 def test_a_body_of_another_length_than_announced_is_an_error_and_costs_the_connection(
     count: int,
