@@ -261,7 +261,13 @@ class _Forward(logging.Handler):
         )
 
 
+def _tell_of_threads(died: threading.ExceptHookArgs) -> None:
+    name = died.thread.name if died.thread else ""
+    log.get().error("thread.died", thread=name, exc_info=died.exc_value)
+
+
 def _forward_other_logs() -> None:
+    threading.excepthook = _tell_of_threads
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
     # It warns of each time that a run still under way leaves out.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)

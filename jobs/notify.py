@@ -123,7 +123,9 @@ class Notifier:
             self._changed.notify_all()
 
     def _work(self) -> None:
-        with httpx.Client(timeout=_TIMEOUT) as client:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._next())
+        with httpx.Client(timeout=_TIMEOUT) as client:  # not before: its certificates take 10 MB
             self._tell_all(client)
 
     def _tell_all(self, client: httpx.Client) -> None:

@@ -60,12 +60,18 @@ class Case:
 
 def _series(count: int) -> Callable[[Layout], None]:
     """Small tags: three layers in common, a layer and a config of their own."""
+    base = tuple(_small(f"base {number}") for number in range(3))
 
     def seed(layout: Layout) -> None:
-        for tag, made in content.versions(count, seed=f"series{count}").items():
-            layout.tag("bench/app", tag, made)
+        for number in range(count):
+            made = content.manifest(str(number), layers=(*base, _small(f"own {number}")))
+            layout.tag("bench/app", f"v1.{number}", made)
 
     return seed
+
+
+def _small(text: str) -> content.Blob:
+    return content.Blob(text.ljust(100).encode())
 
 
 def _family(layout: Layout) -> None:

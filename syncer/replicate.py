@@ -131,7 +131,7 @@ class Replication:
                 self._landings += self._land(job, outcome.get())
             then(outcome)
 
-        self.run.submit(lambda: _repositories(job, self._only, self.observer), listed)
+        self.run.submit(lambda: repositories(job, self._only, self.observer), listed)
 
     def _land(self, job: Job, repositories: list[str]) -> Iterator[Landing]:
         for repository in repositories:
@@ -499,7 +499,9 @@ def _place(store: Store, repository: str) -> plan.Place:
     return plan.Place(store.name, repository)
 
 
-def _repositories(job: Job, only: Selection | None, observer: events.Observer) -> list[str]:
+def repositories(
+    job: Job, only: Selection | None = None, observer: events.Observer = events.ignore
+) -> list[str]:
     """The source repositories a rule speaks of; literal names are taken without a catalog."""
     rule = job.rule
     literal = rule.literal_repos

@@ -1,6 +1,6 @@
 """A forward proxy on loopback: plain HTTP in absolute form, TLS by CONNECT (RFC 9110, section 9.3.6).
 
-Run as `python -m tests.forward_proxy`: it prints its port, then each request line it was sent.
+Run as `python -m tests.forward_proxy`: it prints its port, then how each connection begins.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -57,26 +57,29 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
-@dataclass
+@dataclass(frozen=True)
 class ForwardProxy:
-    """A running proxy; `lines` are complete once it has ended."""
+    """A proxy in a process of its own."""
 
+    process: subprocess.Popen[str]
     url: str
-    lines: list[str] = field(default_factory=list)
+
+    def ended(self) -> list[str]:
+        """Ends it; returns method and target of the first request of each connection it had."""
+        self.process.terminate()
+        return self.process.communicate(timeout=20)[0].splitlines()
 
 
 @contextmanager
 def running() -> Iterator[ForwardProxy]:
-    """A proxy in a process of its own until the block ends."""
+    """A proxy until the block ends."""
     command = [sys.executable, "-m", "tests.forward_proxy"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_ROOT) as process:
-        assert process.stdout is not None
-        proxy = ForwardProxy(f"http://127.0.0.1:{process.stdout.readline().strip()}")
         try:
-            yield proxy
+            assert process.stdout is not None
+            yield ForwardProxy(process, f"http://127.0.0.1:{process.stdout.readline().strip()}")
         finally:
-            process.terminate()
-            proxy.lines += process.stdout.read().splitlines()
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from syncer import events, rules, run, state, stores
 from syncer.report import Report
@@ -100,3 +101,19 @@ class Operator:
     def steps(self, outcome: str) -> list[events.StepDone]:
         """The steps of all runs so far that ended so."""
         return [e for e in self.seen if isinstance(e, events.StepDone) and e.outcome == outcome]
+
+
+class Place(Protocol):
+    """A registry or an image layout."""
+
+    @property
+    def url(self) -> str:
+        """As it stands in a rules file."""
+        ...
+
+
+def between(directory: Path, eu: Place, us: Place, rules: str) -> Operator:
+    """An operator of the places `eu` and `us`, whatever these are."""
+    places = {"eu": eu, "us": us}
+    extra = {name: "" for name, place in places.items() if place.url.startswith("oci:")}
+    return Operator(directory, places, rules, extra=extra)  # type: ignore[arg-type]

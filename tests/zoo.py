@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tests import content
@@ -60,15 +60,20 @@ def attach(registry: Registry, repository: str, referrer: Content) -> None:
         client.push_manifest(repository, tag, OCI_INDEX, json.dumps(body).encode())
 
 
-def listed(registry: Registry, repository: str, subject: str) -> set[str]:
+def listed(client: Client, repository: str, subject: str) -> set[str]:
     """Digests of what refers to `subject`, by the API or by the fallback tag."""
-    with Client(registry) as client:
-        status, _, body = client.request("GET", f"/v2/{repository}/referrers/{subject}")
-        if status == 200:
-            entries = json.loads(body)["manifests"]
-        else:
-            entries = _standing(client, repository, subject.replace(":", "-"))
+    status, _, body = client.request("GET", f"/v2/{repository}/referrers/{subject}")
+    if status == 200:
+        entries = json.loads(body)["manifests"]
+    else:
+        entries = _standing(client, repository, subject.replace(":", "-"))
     return {entry["digest"] for entry in entries}
+
+
+def referrers(registry: Registry, repository: str, subject: str) -> set[str]:
+    """As `listed`, over a connection of its own."""
+    with Client(registry) as client:
+        return listed(client, repository, subject)
 
 
 def zoo(repository: str = "zoo") -> Zoo:
@@ -172,9 +177,7 @@ def cache(seed: str) -> Content:
 def large(seed: str, size: int = LARGEST) -> Content:
     """A manifest of `size` bytes."""
     base = content.manifest(f"{seed}/large", annotations={_FILLER: ""})
-    found = content.manifest(
-        f"{seed}/large", annotations={_FILLER: "x" * (size - len(base.data))}
-    )
+    found = content.manifest(f"{seed}/large", annotations={_FILLER: "x" * (size - len(base.data))})
     assert len(found.data) == size
     return found
 

@@ -15,7 +15,10 @@ _WIDTH = 16
 
 
 def each(items: Iterable[T], call: Callable[[T], R]) -> list[R | errors.SyncerError]:
-    """What `call` returns for each item, or the error it raised, in order; several at a time."""
+    """What `call` returns for each item, or the error it raised, in order; several at a time.
+
+    When it is broken off, by Ctrl-C, calls under way are not waited for.
+    """
 
     def caught(item: T) -> R | errors.SyncerError:
         try:
@@ -30,4 +33,4 @@ def each(items: Iterable[T], call: Callable[[T], R]) -> list[R | errors.SyncerEr
     try:
         return list(pool.map(caught, wanted))
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)

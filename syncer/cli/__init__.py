@@ -27,6 +27,7 @@ _COMMANDS = (
     "apply",
     "why",
     "undo",
+    "verify",
     "ls",
     "status",
     "history",

@@ -53,7 +53,7 @@ def _render(tally: progress.Tally, troubles: Iterable[Text], stop: Event) -> Ren
     grid = Table.grid(padding=(0, 1))
     grid.add_row("listing", Text(tally.listing, overflow="ellipsis", no_wrap=True))
     parts: list[RenderableType] = [*tuple(troubles), grid]
-    if tally.planned:
+    if tally.planned and tally.doing:
         steps = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=1.0, completed=tally.fraction, width=_BAR)
         steps.add_row(tally.doing, bar, Text(tally.steps, overflow="ellipsis", no_wrap=True))

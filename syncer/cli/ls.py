@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,21 +46,13 @@ def command(session: Session, ref: str, *, as_json: bool) -> int:
     if where is None:
         found: dict[str, Any] = {"registries": _registries(rules)}
     else:
-        with _opened(session, rules) as opened:
+        with session.stores(rules) as opened:
             found = _look(session, rules, opened, where)
     if as_json:
         console.emit({"command": "ls", "ref": ref, **found})
     else:
         listing.show(found)
     return int(any(tag["error"] for tag in found.get("tags", ())))
-
-
-@contextmanager
-def _opened(session: Session, rules: Rules) -> Iterator[Stores]:
-    from syncer import events, stores
-
-    with stores.Registries() as registries:
-        yield registries.open(rules, events.ignore, session.stop)
 
 
 def _registries(rules: Rules) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from syncer import browse, events, stores
+from syncer import browse
 from syncer.cli import console, text
 from syncer.cli.session import Session
 from syncer.rules import Rules
@@ -18,8 +18,7 @@ _SKEW_SECONDS = 150.0
 def look(session: Session, rules: Rules) -> dict[str, list[dict[str, Any]]]:
     """What was found out, as JSON has it: `registries` and `permissions`."""
     session.log()
-    with stores.Registries() as registries:
-        opened = registries.open(rules, events.ignore, session.stop)
+    with session.stores(rules) as opened:
         reached = browse.reach(rules, opened)
         needs = browse.permissions(rules, opened, {each.registry for each in reached if each.who})
     return {

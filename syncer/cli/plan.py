@@ -57,7 +57,7 @@ def command(
     weight = browse.Weight(0)
     replication, pruned = None, None
     found: list[copy.Comparison] = []
-    with working.on(session, rules) as work:
+    with working.on(session, rules, doing="") as work:
         if names:
             replication, found = run.preview(work.environment, names, only=only)
             weight = browse.weigh(found)

@@ -33,7 +33,7 @@ class Tally:
     """Counts what a run has looked at and done so far. Safe to call from several threads.
 
     Attributes:
-        doing: What the run does with its steps: `copying`, `dropping`.
+        doing: What the run does with its steps: `copying`, `dropping`; empty: it only looks.
         repositories, tags: What the rules' patterns matched.
         compared: Target repositories that have been compared.
         planned, ended: Steps known, and those that have ended.
@@ -190,7 +190,8 @@ class Heartbeat:
 
     def __call__(self, event: events.Event) -> None:
         """Writes a line when it is time for one."""
-        begins = isinstance(event, events.StepsPlanned) and event.steps > 0 and not self._begun
+        planned = isinstance(event, events.StepsPlanned) and event.steps > 0
+        begins = planned and bool(self._tally.doing) and not self._begun
         if (self._clock() < self._next and not begins) or not self._lock.acquire(blocking=False):
             return
         self._begun = self._begun or begins

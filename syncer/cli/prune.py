@@ -41,7 +41,7 @@ def command(
     from syncer.cli import verdicts
 
     rules = session.rules()
-    with working.on(session, rules, "dropping") as work:
+    with working.on(session, rules, "dropping" if apply else "") as work:
         pruned = run.prune(
             work.environment,
             policies,

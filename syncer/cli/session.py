@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from syncer.rules import Rules
     from syncer.run import Environment
     from syncer.state import State
+    from syncer.stores import Stores
 
 DEFAULT_CONFIG = "/etc/syncer/rules.toml"
 
@@ -84,6 +85,19 @@ class Session:
             registries = stack.enter_context(stores.Registries())
             stack.enter_context(signals.stopping(self.stop, lambda: _record(opened)))
             yield run.Environment(rules, registries, opened, observers, self.stop)
+
+    @contextmanager
+    def stores(self, rules: Rules) -> Iterator[Stores]:
+        """The registries of those rules, to look at; Ctrl-C ends every request under way."""
+        from syncer import stores
+
+        with stores.Registries() as registries:
+            try:
+                yield registries.open(rules, events.ignore, self.stop)
+            except KeyboardInterrupt:
+                self.stop.set()
+                registries.abort()
+                raise
 
     def log(self) -> None:
         """Sets the log up: for people, on stderr; only what matters unless `-v` was given."""

@@ -30,7 +30,7 @@ def command(session: Session, ref: str, *, as_json: bool) -> int:
     from syncer import run
 
     rules = session.rules()
-    with working.on(session, rules) as work:
+    with working.on(session, rules, doing="") as work:
         answer = run.why(work.environment, ref)
     if as_json:
         console.emit(_as_dict(answer))

@@ -40,7 +40,7 @@ def shown(
 
     Args:
         session: Says how much to show.
-        doing: What the run does with its steps.
+        doing: What the run does with its steps; empty when it only looks.
     """
     tally = progress.Tally(doing)
     with ExitStack() as stack:

@@ -18,6 +18,7 @@ _WINDOW = re.compile(r"(?:(?P<days>[a-z,-]+) )?(?P<opens>\d\d:\d\d)-(?P<closes>\
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = 24 * 60
 _WEEK = 7 * _DAY
+_WALK = 3 * 60
 _MINUTE = timedelta(minutes=1)
 _ALWAYS = (1 << _WEEK) - 1
 _HINT = "write it as '22:00-06:00' or 'mon-fri 22:00-06:00'"
@@ -48,21 +49,35 @@ class Hours:
 
     def is_open(self, moment: datetime) -> bool:
         """Whether work is allowed at `moment` (aware)."""
-        local = moment.astimezone(self.zone)
-        return bool(self.minutes >> (local.weekday() * _DAY + local.hour * 60 + local.minute) & 1)
+        return bool(self.minutes >> self._minute(moment) & 1)
 
     def opening(self, moment: datetime) -> datetime:
         """`moment`, or the first one after it at which work is allowed.
 
         `checks` refuses rules for which there is none; for them it is `moment`.
         """
-        return next(filter(self.is_open, _minutes(moment)), moment)
+        return self._first(moment, self.minutes) or moment
 
     def closing(self, moment: datetime) -> datetime | None:
         """When the time that is open at `moment` ends; None when it never does."""
-        if self.minutes == _ALWAYS:
-            return None
-        return next((each for each in _minutes(moment) if not self.is_open(each)), None)
+        return self._first(moment, _ALWAYS & ~self.minutes)
+
+    def _minute(self, moment: datetime) -> int:
+        local = moment.astimezone(self.zone)
+        return local.weekday() * _DAY + local.hour * 60 + local.minute
+
+    def _first(self, moment: datetime, minutes: int) -> datetime | None:
+        """`moment`, or the start of the first minute after it that is one of `minutes`."""
+        found = moment.astimezone(UTC)
+        while minutes:
+            passed = self._minute(found)
+            ahead = minutes >> passed | minutes << (_WEEK - passed)
+            wait = (ahead & -ahead).bit_length() - 1
+            if not wait:
+                return found
+            # Clocks may be set on the way: the last hours are walked minute by minute.
+            found = found.replace(second=0, microsecond=0) + max(1, wait - _WALK) * _MINUTE
+        return None
 
 
 def hours(windows: Iterable[Iterable[Window]], zone: ZoneInfo) -> Hours:
@@ -109,10 +124,3 @@ def _days(words: str, text: str) -> Iterator[int]:
             raise ValueError(f"{text!r} is no window: {_HINT}; days are {', '.join(_DAYS)}")
         low, high = _DAYS.index(first), _DAYS.index(last or first)
         yield from (day % 7 for day in range(low, high + 1 + 7 * (high < low)))
-
-
-def _minutes(moment: datetime) -> Iterator[datetime]:
-    """`moment` and the starts of the minutes after it, in UTC, for a little more than a week."""
-    yield moment
-    start = moment.astimezone(UTC).replace(second=0, microsecond=0)
-    yield from (start + count * _MINUTE for count in range(1, _WEEK + _DAY))

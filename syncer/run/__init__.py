@@ -5,6 +5,7 @@ ends with a `Report`. Nothing here prints.
 """
 
 from syncer.run.base import Environment, utc_now
+from syncer.run.lint import standby_warnings
 from syncer.run.oneoff import copy
 from syncer.run.replication import preview, replication_rules, sync
 from syncer.run.retention import Pruned, apply_plan, prune
@@ -22,6 +23,7 @@ __all__ = [
     "prune",
     "replication_rules",
     "restore",
+    "standby_warnings",
     "sync",
     "utc_now",
     "verify",

@@ -40,35 +40,34 @@ def prepare(path: Path) -> None:
     _check_owner(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Never opened when it is there: closing it would end this process's own locks on it.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
         raise errors.StateError(f"the state {path} cannot be made: {error.strerror}") from error
 
 
 def _check_owner(path: Path) -> None:
-    nearest, hidden = _nearest(path)
+    nearest = _nearest(path)
     owner, me = nearest.stat().st_uid, os.geteuid()
     if owner == me:
         return
-    if nearest == path or hidden or me == 0 or not os.access(nearest, os.W_OK | os.X_OK):
+    if nearest == path or me == 0 or not os.access(nearest, os.W_OK | os.X_OK):
         raise errors.ForeignStateError(
             f"the state {path} belongs to {_user(owner)}; type: "
             + shlex.join(["sudo", "-u", _user(owner), *sys.argv])
         )
 
 
-def _nearest(path: Path) -> tuple[Path, bool]:
-    """The first of `path` and its parents that exists, and whether something may hide below it."""
-    hidden = False
+def _nearest(path: Path) -> Path:
+    """The first of `path` and its parents that can be seen from here."""
     for place in (path, *path.parents):
         try:
             place.stat()
-        except PermissionError:
-            hidden = True
         except OSError:
             continue
-        else:
-            return place, hidden
+        return place
     raise errors.StateError(f"the state {path} cannot be made: no part of that path exists")
 
 

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from syncer.manifest import Descriptor
 
+_NONE = Descriptor("", "", 0)
+
 
 class Wrong(StrEnum):
     """What is the matter; the value is the code in the report."""
@@ -38,7 +40,7 @@ class Finding:
     top: str
     digest: str
     by: str = ""
-    descriptor: Descriptor = Descriptor("", "", 0)
+    descriptor: Descriptor = _NONE
     is_index: bool = False
 
     @property
@@ -71,4 +73,4 @@ class Finding:
         return f"{self.name} is missing"
 
     def _of(self) -> str:
-        return f" of {self.by}" if self.by not in ("", self.top) else ""
+        return f" of manifest {self.by}" if self.by not in ("", self.top) else ""

@@ -39,7 +39,8 @@ class Walk:
 
     Cost at the target: a GET for each manifest, a HEAD for each blob, once per digest. At the
     source: a GET for what the target lacks and, where it has the referrers API, one for each
-    manifest; only where there are referrers the target is asked for its own.
+    manifest; only where there are referrers the target is asked for its own. Tags named after what
+    an index holds, which nobody looked at, cost a HEAD a side.
 
     Attributes:
         findings: What is wrong; what a manifest names stands before the manifest.

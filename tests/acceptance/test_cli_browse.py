@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from syncer import cli
 from syncer.cli import text
 from tests import content
-from tests.program import Ended
+from tests.program import Ended, start
 from tests.registries import Factory, RegistryProcess
 
 DIGEST = re.compile(r"\b(sha256:)?[0-9a-f]{12}\b")
@@ -171,6 +172,10 @@ ok: every registry allows what the rules need
     assert ended.code == 1
     assert f"mirror: cannot push us/{repository}/app: " in ended.out
     assert ended.out.endswith("\nfailed: 1 problem\n")
+    online = syncer("check", "--online", "--json", config=config).json["online"]
+    assert [each["registry"] for each in online["registries"]] == ["eu", "us"]
+    (denied,) = (need for need in online["permissions"] if need["denied"])
+    assert (denied["rule"], denied["action"]) == ("mirror", "push")
 
 
 def test_ls_goes_from_registries_to_blobs(syncer: Call, mirrored: Path, repository: str) -> None:
@@ -235,6 +240,23 @@ def test_ls_of_what_is_not_there_says_how_to_see_more(
     ended = syncer("ls", f"eu/{repository}", config=config)
     assert (ended.code, ended.out) == (1, "")
     assert f"for everything below it write 'eu/{repository}/**'\n" in ended.err
+
+
+def test_ctrl_c_ends_a_look_at_a_registry_that_does_not_answer(
+    config: Path, registry: Factory, us: RegistryProcess
+) -> None:
+    silent = registry("docker")
+    config.write_text(config.read_text().replace(us.url, silent.url))
+    silent.pause()
+    process = start("ls", "us", config=config)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("rules: ")
+        process.send_signal(signal.SIGINT)
+        assert (process.wait(20), process.stderr.read().strip()) == (130, "interrupted")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_status_and_history_tell_what_was_done_and_ask_no_registry(

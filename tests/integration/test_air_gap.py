@@ -5,18 +5,42 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from syncer import rules, stores
+from syncer import cli
+from syncer.layout import Layout
 from tests import content
 from tests.content import Content
 from tests.operator import Operator
-from tests.program import syncer
 from tests.registries import Factory, RegistryProcess, absent
 
 HERE, THERE = "near", "far"
+Syncer = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def syncer(capsys: pytest.CaptureFixture[str]) -> Syncer:
+    """Runs a command line in this process: exit code, stdout, stderr."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        code = cli.run([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def near(make_registry: Factory) -> RegistryProcess:
+    return make_registry(name="near-gap")
+
+
+@pytest.fixture
+def far(make_registry: Factory) -> RegistryProcess:
+    return make_registry(name="far-gap")
 
 
 def layout_rules(path: Path, source: str, target: str) -> str:
@@ -68,9 +92,8 @@ def skopeo(*arguments: str) -> bytes:
 
 
 def test_content_crosses_an_air_gap_byte_for_byte_and_twice_is_once(
-    tmp_path: Path, make_registry: Factory
+    tmp_path: Path, near: RegistryProcess, far: RegistryProcess
 ) -> None:
-    near, far = make_registry(name="near-gap"), make_registry(name="far-gap")
     made = pushed(near)
     usb = tmp_path / "usb"
     out = carrier(tmp_path / "near", near, usb, out=True)
@@ -89,15 +112,14 @@ def test_content_crosses_an_air_gap_byte_for_byte_and_twice_is_once(
         for child in each.children:
             assert content.fetch(far, repository, child.digest)[0] == child.data
     for report in second:
-        assert report.rules["hand-over"].in_step == len(made)
+        assert report.rules["hand-over"].in_step == report.rules["hand-over"].matched >= len(made)
         assert report.total("done") == 0
         assert not report.bytes
     assert (usb / "index.json").read_bytes() == before
     assert set(far.methods()) <= {"GET", "HEAD"}
 
 
-def test_skopeo_reads_the_layout_that_rules_made(tmp_path: Path, make_registry: Factory) -> None:
-    near = make_registry(name="near-gap")
+def test_skopeo_reads_the_layout_that_rules_made(tmp_path: Path, near: RegistryProcess) -> None:
     made = pushed(near)
 
     carrier(tmp_path, near, tmp_path / "usb", out=True).sync()
@@ -109,10 +131,9 @@ def test_skopeo_reads_the_layout_that_rules_made(tmp_path: Path, make_registry: 
 
 
 def test_a_layout_that_skopeo_made_is_a_source_of_rules(
-    tmp_path: Path, make_registry: Factory
+    tmp_path: Path, near: RegistryProcess, far: RegistryProcess
 ) -> None:
-    near, far = make_registry(name="near-gap"), make_registry(name="far-gap")
-    content.push(near, "skopeo/made", "v1", multi := content.platforms("skopeo"))
+    content.push(near, "skopeo/made", "v1", content.platforms("skopeo"))
     usb = tmp_path / "usb"
     name = f"docker://{near.host}/skopeo/made:v1"
     skopeo("copy", "--all", "--src-tls-verify=false", name, f"oci:{usb}:prod/made:v1")
@@ -120,14 +141,15 @@ def test_a_layout_that_skopeo_made_is_a_source_of_rules(
     report = carrier(tmp_path / "far", far, usb, out=False).sync()
 
     assert report.outcome == "ok", report.as_dict()
-    assert content.skopeo_raw(far, "prod/made", "v1") == multi.data
+    made = skopeo("inspect", "--raw", f"oci:{usb}:prod/made:v1")
+    assert content.skopeo_raw(far, "prod/made", "v1") == made
 
 
 def test_a_missing_layout_fails_the_rule_that_reads_it_with_a_sentence(
-    tmp_path: Path, make_registry: Factory
+    tmp_path: Path, far: RegistryProcess
 ) -> None:
     usb = tmp_path / "gone"
-    report = carrier(tmp_path / "far", make_registry(name="far-gap"), usb, out=False).sync()
+    report = carrier(tmp_path / "far", far, usb, out=False).sync()
 
     assert report.outcome == "failed"
     (error,) = report.errors
@@ -135,10 +157,9 @@ def test_a_missing_layout_fails_the_rule_that_reads_it_with_a_sentence(
 
 
 def test_a_disk_that_is_not_mounted_is_not_written_past(
-    tmp_path: Path, make_registry: Factory
+    tmp_path: Path, near: RegistryProcess
 ) -> None:
     """The directory itself is made; the one it is in must be there."""
-    near = make_registry(name="near-gap")
     pushed(near)
 
     report = carrier(tmp_path, near, tmp_path / "disk" / "usb", out=True).sync()
@@ -150,9 +171,8 @@ def test_a_disk_that_is_not_mounted_is_not_written_past(
 
 
 def test_a_policy_prunes_a_layout_and_an_undo_brings_back_what_it_dropped(
-    tmp_path: Path, make_registry: Factory
+    tmp_path: Path, near: RegistryProcess
 ) -> None:
-    near = make_registry(name="near-gap")
     for tag, each in content.versions(3, seed="pruned").items():
         content.push(near, "prod/series", tag, each)
     operator = carrier(tmp_path, near, tmp_path / "usb", out=True)
@@ -169,8 +189,7 @@ repos = ["prod/series"]
   keep = { last = 1 }
 """
     operator.sync()
-    opened = stores.Stores(stores.Registries(), rules.loads(operator.text()).registry, print, operator.stop)
-    usb = opened.get("usb")
+    usb = Layout(tmp_path / "usb", "usb")
 
     pruned = operator.prune(apply=True)
 
@@ -182,127 +201,134 @@ repos = ["prod/series"]
 
 @pytest.mark.parametrize("there", [True, False])
 def test_check_online_says_what_may_be_done_with_a_layout(
-    tmp_path: Path, make_registry: Factory, there: bool
+    tmp_path: Path, near: RegistryProcess, syncer: Syncer, *, there: bool
 ) -> None:
-    usb = tmp_path / "usb"
-    operator = carrier(tmp_path, make_registry(name="near-gap"), usb, out=True)
-    content.push(operator.registries[HERE], "prod/app", "v1", content.manifest("one"))
-    if there:
-        operator.sync()
-    (tmp_path / "rules.toml").write_text(operator.text())
-
-    ended = syncer("check", "--online", "--json", config=tmp_path / "rules.toml")
-
-    assert ended.code == 0, ended
-    online = ended.json["online"]
-    assert {each["registry"]: each["error"] for each in online["registries"]} == {
-        HERE: "",
-        "usb": "",
-    }
-    assert {(need["registry"], need["action"]) for need in online["permissions"]} == {
-        (HERE, "pull"),
-        ("usb", "push"),
-    }
-
-
-def test_ls_and_plan_look_into_a_layout(tmp_path: Path, make_registry: Factory) -> None:
     usb, config = tmp_path / "usb", tmp_path / "rules.toml"
-    operator = carrier(tmp_path, make_registry(name="near-gap"), usb, out=True)
-    digest = content.push(operator.registries[HERE], "prod/ls", "v1", content.platforms("ls"))
+    config.write_text(carrier(tmp_path, near, usb, out=True).text())
+    content.push(near, "prod/app", "v1", content.manifest("one"))
+    if there:
+        usb.mkdir()
+        (usb / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        (usb / "index.json").write_text('{"schemaVersion": 2, "manifests": []}')
+
+    code, out, _ = syncer("-c", config, "check", "--online", "--json")
+
+    online = json.loads(out)["online"]
+    assert code == 0, online
+    assert [each["error"] for each in online["registries"]] == ["", ""]
+    needs = {(need["registry"], need["action"], need["denied"]) for need in online["permissions"]}
+    assert needs == {(HERE, "pull", ""), ("usb", "push", "")}
+
+
+def test_check_online_misses_a_disk_that_is_not_there(
+    tmp_path: Path, near: RegistryProcess, syncer: Syncer
+) -> None:
+    config = tmp_path / "rules.toml"
+    config.write_text(carrier(tmp_path, near, tmp_path / "disk" / "usb", out=True).text())
+
+    code, out, _ = syncer("-c", config, "check", "--online")
+
+    assert code == 1
+    assert "disk/usb is not there" in " ".join(out.split())
+
+
+def test_ls_and_plan_look_into_a_layout(
+    tmp_path: Path, near: RegistryProcess, syncer: Syncer
+) -> None:
+    usb, config = tmp_path / "usb", tmp_path / "rules.toml"
+    operator = carrier(tmp_path, near, usb, out=True)
+    digest = content.push(near, "prod/ls", "v1", content.platforms("ls"))
     config.write_text(operator.text())
 
-    planned = syncer("plan", "--json", "--repo", "prod/ls", config=config).json
+    def told(*words: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(syncer("-c", config, *words, "--json")[1])
+        return found
+
+    planned = told("plan", "--repo", "prod/ls")
     operator.sync()
-    listed = syncer("ls", "--json", "usb/prod/ls", config=config).json
-    tree = syncer("ls", "--json", "usb/prod/ls:v1", config=config).json["manifest"]
-    names = syncer("ls", "--json", "usb", config=config).json["repositories"]
+    tree = told("ls", "usb/prod/ls:v1")["manifest"]
 
     assert [plan["target"] for plan in planned["replication"]] == ["usb/prod/ls"]
-    assert [(tag["tag"], tag["digest"]) for tag in listed["tags"]] == [("v1", digest)]
+    assert "usb/prod/ls" in [row["repository"] for row in told("ls", "usb")["repositories"]]
+    assert [tag["digest"] for tag in told("ls", "usb/prod/ls")["tags"]] == [digest]
+    assert told("ls", "near/prod/ls")["tags"][0]["targets"] == {"usb/prod/ls": "in step"}
     assert [child["platform"] for child in tree["manifests"]] == ["linux/amd64", "linux/arm64"]
-    assert {"repository": "usb/prod/ls", "copied_to": []}.items() <= names[-1].items() or names
 
 
-class TestCopy:
-    """`syncer copy` with an image layout on either side, without a rules file."""
+@pytest.fixture
+def multi(near: RegistryProcess, repository: str) -> Content:
+    """What is at `near/{repository}:v1`."""
+    content.push(near, repository, "v1", made := content.platforms("one-off"))
+    return made
 
-    @pytest.fixture
-    def near(self, make_registry: Factory) -> RegistryProcess:
-        return make_registry(name="near-gap")
 
-    @pytest.fixture
-    def multi(self) -> Content:
-        return content.platforms("one-off")
+def test_copy_goes_to_a_layout_and_back(
+    tmp_path: Path, near: RegistryProcess, multi: Content, repository: str, syncer: Syncer
+) -> None:
+    usb = tmp_path / "usb"
 
-    def test_out_and_back(
-        self, tmp_path: Path, near: RegistryProcess, multi: Content, repository: str
-    ) -> None:
-        usb = tmp_path / "usb"
-        content.push(near, repository, "v1", multi)
+    out = syncer("copy", f"{near.host}/{repository}:v1", f"oci:{usb}")
+    back = syncer("copy", f"oci:{usb}//{repository}:v1", f"{near.host}/{repository}/back")
 
-        out = syncer("copy", f"{near.host}/{repository}:v1", f"oci:{usb}")
-        back = syncer("copy", f"oci:{usb}//{repository}:v1", f"{near.host}/{repository}/back")
+    assert (out[0], back[0]) == (0, 0), (out, back)
+    assert skopeo("inspect", "--raw", f"oci:{usb}:{repository}:v1") == multi.data
+    assert content.skopeo_raw(near, f"{repository}/back", "v1") == multi.data
 
-        assert (out.code, back.code) == (0, 0), (out, back)
-        assert skopeo("inspect", "--raw", f"oci:{usb}:{repository}:v1") == multi.data
-        assert content.skopeo_raw(near, f"{repository}/back", "v1") == multi.data
 
-    def test_a_tag_alone_is_a_plain_one_as_skopeo_has_it(
-        self, tmp_path: Path, near: RegistryProcess, multi: Content, repository: str
-    ) -> None:
-        usb = tmp_path / "usb"
-        content.push(near, repository, "v1", multi)
+def test_a_tag_alone_is_a_plain_one_as_skopeo_has_it(
+    tmp_path: Path, near: RegistryProcess, multi: Content, repository: str, syncer: Syncer
+) -> None:
+    usb, again = tmp_path / "usb", tmp_path / "again"
 
-        ended = syncer("copy", f"{near.host}/{repository}:v1", f"oci:{usb}:plain")
+    first = syncer("copy", f"{near.host}/{repository}:v1", f"oci:{usb}:plain")
+    second = syncer("copy", f"oci:{usb}:plain", f"oci:{again}:other")
 
-        assert ended.code == 0, ended
-        (row,) = json.loads((usb / "index.json").read_bytes())["manifests"]
-        assert row["annotations"] == {"org.opencontainers.image.ref.name": "plain"}
+    assert (first[0], second[0]) == (0, 0), (first, second)
+    (row,) = json.loads((usb / "index.json").read_bytes())["manifests"]
+    assert row["annotations"] == {"org.opencontainers.image.ref.name": "plain"}
+    assert skopeo("inspect", "--raw", f"oci:{again}:other") == multi.data
 
-    def test_the_plain_tags_of_a_foreign_layout_are_copied(
-        self, tmp_path: Path, near: RegistryProcess, multi: Content, repository: str
-    ) -> None:
-        usb = tmp_path / "usb"
-        content.push(near, repository, "v1", multi)
-        name = f"docker://{near.host}/{repository}:v1"
-        skopeo("copy", "--all", "--src-tls-verify=false", name, f"oci:{usb}:a")
-        skopeo("copy", "--all", "--src-tls-verify=false", name, f"oci:{usb}:b")
 
-        one = syncer("copy", f"oci:{usb}:a", f"{near.host}/{repository}/one:v2")
-        both = syncer("copy", "--all-tags", f"oci:{usb}", f"{near.host}/{repository}/all")
+@pytest.mark.usefixtures("multi")
+def test_the_plain_tags_of_a_foreign_layout_are_copied(
+    tmp_path: Path, near: RegistryProcess, repository: str, syncer: Syncer
+) -> None:
+    usb, name = tmp_path / "usb", f"docker://{near.host}/{repository}:v1"
+    for tag in ("a", "b"):
+        skopeo("copy", "--all", "--src-tls-verify=false", name, f"oci:{usb}:{tag}")
 
-        assert (one.code, both.code) == (0, 0), (one, both)
-        assert content.skopeo_raw(near, f"{repository}/one", "v2") == multi.data
-        assert content.tags(near, f"{repository}/all") == ["a", "b"]
+    one = syncer("copy", f"oci:{usb}:a", f"{near.host}/{repository}/one:v2")
+    both = syncer("copy", "--all-tags", f"oci:{usb}", f"{near.host}/{repository}/all")
 
-    def test_from_layout_to_layout(
-        self, tmp_path: Path, near: RegistryProcess, multi: Content, repository: str
-    ) -> None:
-        content.push(near, repository, "v1", multi)
-        first, second = tmp_path / "first", tmp_path / "second"
-        syncer("copy", f"{near.host}/{repository}:v1", f"oci:{first}:v1")
+    assert (one[0], both[0]) == (0, 0), (one, both)
+    made = skopeo("inspect", "--raw", f"oci:{usb}:a")
+    assert content.skopeo_raw(near, f"{repository}/one", "v2") == made
+    assert content.tags(near, f"{repository}/all") == ["a", "b"]
 
-        ended = syncer("copy", f"oci:{first}:v1", f"oci:{second}:v1")
 
-        assert ended.code == 0, ended
-        assert skopeo("inspect", "--raw", f"oci:{second}:v1") == multi.data
+@pytest.mark.parametrize(
+    ("source", "target", "code", "says"),
+    [
+        ("oci:{usb}", "{host}/a", 2, "names no tag"),
+        ("oci:{usb}:v1", "{host}", 2, "names no repository"),
+        ("oci:", "{host}/a", 2, "names no directory"),
+        ("oci:{usb}//A:v1", "{host}/a", 2, "is no repository name"),
+        ("oci:{usb}:v1", "{host}/a:v1", 1, "usb//:v1 does not exist"),
+    ],
+)
+def test_what_cannot_be_copied_is_said_in_a_sentence(
+    tmp_path: Path,
+    near: RegistryProcess,
+    syncer: Syncer,
+    source: str,
+    target: str,
+    code: int,
+    says: str,
+) -> None:
+    words = [each.format(usb=tmp_path / "usb", host=near.host) for each in (source, target)]
 
-    @pytest.mark.parametrize(
-        ("source", "target", "says"),
-        [
-            ("oci:{usb}", "{host}/a", "names no tag"),
-            ("oci:{usb}:v1", "{host}", "names no repository"),
-            ("oci:", "{host}/a", "names no directory"),
-            ("oci:{usb}//A:v1", "{host}/a", "is no repository name"),
-            ("oci:{usb}:v1", "{host}/a:v1", "it should be a directory"),
-        ],
-    )
-    def test_what_cannot_be_copied_is_said_in_a_sentence(
-        self, tmp_path: Path, near: RegistryProcess, source: str, target: str, says: str
-    ) -> None:
-        words = [each.format(usb=tmp_path / "usb", host=near.host) for each in (source, target)]
-        ended = syncer("copy", *words)
+    ended, _, told = syncer("copy", *words)
 
-        assert ended.code in (1, 2)
-        assert says in ended.err
-        assert "Traceback" not in ended.err
+    assert ended == code
+    assert says in " ".join(told.split())
+    assert "Traceback" not in told

@@ -9,6 +9,7 @@ import pytest
 
 from syncer import errors, events, manifest
 from syncer.manifest import Descriptor
+from syncer.registry.transport import PIECE
 from tests import content
 from tests.clients import Opened, descriptor, noise, opened, parsed, read
 from tests.fake_registry import Asked, FakeRegistry
@@ -189,6 +190,22 @@ def test_wrong_bytes_never_arrive_whole(
     ):
         got.extend(len(chunk) for chunk in chunks)
     assert sum(got) < len(DATA)
+
+
+def test_a_byte_too_many_is_found_even_at_the_edge_of_a_piece(
+    fake: FakeRegistry, eu: Opened
+) -> None:
+    data = noise(2 * PIECE)
+    framed = {"Transfer-Encoding": "chunked"}
+    path = f"/v2/a/blobs/{descriptor(data).digest}"
+    fake.on("GET", path, lambda asked: asked.answer(200, _chunked(data + b"!"), framed))
+    got: list[int] = []
+    with (
+        pytest.raises(errors.SizeMismatchError),
+        eu.client.open_blob("a", descriptor(data)) as chunks,
+    ):
+        got.extend(len(chunk) for chunk in chunks)
+    assert sum(got) < len(data)
 
 
 def test_an_empty_blob_is_checked_as_well(fake: FakeRegistry, eu: Opened) -> None:

@@ -54,6 +54,7 @@ def test_a_link_that_leads_back_is_an_error(fake: FakeRegistry, eu: Opened) -> N
     )
     with pytest.raises(errors.ProtocolError, match="does not end"):
         eu.client.tags("a")
+    assert len(fake.asked) == 1
 
 
 def test_more_names_than_a_repository_can_have_are_an_error(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncer import errors, events
+from syncer import credentials, errors, events
 from syncer.registry import upload
 from syncer.registry.shared import Style
 from syncer.store import Chunks
@@ -152,6 +153,26 @@ def test_a_session_that_did_not_survive_is_begun_anew(
     fake.on("PUT", SESSION, lambda asked: asked.hang_up(), times=1)
     fake.on("GET", SESSION, status)
     put(eu, LARGE)
+    assert stored(fake, LARGE)
+
+
+def test_a_part_whose_token_ran_out_is_not_followed_by_the_next(
+    fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its bytes went out with the refused request: they are read once more."""
+    monkeypatch.setattr(upload, "CHUNK", 1_000_000)
+    password = tmp_path / "password"
+    password.write_text("secret-pw")
+    password.chmod(0o600)
+
+    def ask_who(asked: Asked) -> None:
+        if asked.body and "Authorization" not in asked.headers:
+            asked.answer(401, b"", {"WWW-Authenticate": 'Basic realm="x"'})
+
+    fake.on("PATCH", SESSION, ask_who)
+    with opened(fake.url, source=credentials.PasswordFile("ci", password)) as eu:
+        eu.shared.learned.styles[False] = Style.CHUNKS
+        put(eu, LARGE)
     assert stored(fake, LARGE)
 
 

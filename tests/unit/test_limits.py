@@ -104,6 +104,7 @@ def test_asking_for_more_than_there_is_gives_all() -> None:
         people.come("pair", 2)
         people.come("late")
         assert people.inside == ["pair"]
+        assert people.gate._out == 1
 
 
 @pytest.mark.parametrize(("capacity", "bulk"), [(1, 1), (2, 1), (4, 3), (16, 12)])

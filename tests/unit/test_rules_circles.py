@@ -123,6 +123,7 @@ def test_a_rule_that_copies_onto_itself_is_one_problem(keys: Spec) -> None:
 
 
 PATTERNS = ["**", "*", "p/**", "p/*", "p/x", "x", "q/**", "re:p/.*", "re:x?", "re:x|q/x", "**/x"]
+CAPTURING = ["re:p/(?P<n>.+)", "re:(?P<n>[a-z])", "re:q/(?P<n>.*)"]
 WAYS = [("a", "b"), ("b", "a"), ("b", "c"), ("c", "a"), ("a", "b"), ("b", "a")]
 REPOSITORIES = ["x", "p/x", "p/q/x", "q/x", "q/p/x"]
 
@@ -134,8 +135,12 @@ def rule_sets(draw: st.DrawFn) -> list[Spec]:
     for _ in range(draw(st.integers(1, 4))):
         source, target = draw(st.sampled_from(WAYS))
         repos = draw(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=2, unique=True))
+        if captures := draw(st.booleans()):
+            repos = [draw(st.sampled_from(CAPTURING))]
         excluded = draw(st.lists(st.sampled_from(PATTERNS[2:]), max_size=1))
         renames = ["{repo}", "{repo}", "p/{repo}", "q/{repo}"]
+        if captures:
+            renames += ["{n}", "p/{n}", "q/{repo}/{n}"]
         if len(repos) == 1 and repos[0] in REPOSITORIES:
             renames += ["x", "p/x"]
         keys = {
