@@ -104,7 +104,9 @@ class Stores:
         if settings.layout:
             return layout.Layout(settings.layout, name, observer=self._observer)
         shared = self._registries.shared(name, settings)
-        return client.Client(shared, observer=self._observer, stop=self._stop)
+        return client.Client(
+            shared, observer=self._observer, stop=self._stop, listed=settings.repos
+        )
 
     def source(self, rule: ReplicateRule) -> trimmed.Source:
         """What a rule reads, with its `platforms` in force."""

@@ -24,7 +24,21 @@ def look(session: Session, rules: Rules) -> dict[str, list[dict[str, Any]]]:
     return {
         "registries": [asdict(each) for each in reached],
         "permissions": [asdict(each) for each in needs],
+        "warnings": [{"message": each} for each in _warnings(session, rules)],
     }
+
+
+def _warnings(session: Session, rules: Rules) -> list[str]:
+    """What a standby's policy would drop and its primary's keeps, by what the state has seen."""
+    if not (rules.replicate and rules.policies and rules.state.path.exists()):
+        return []
+    from syncer import errors, run
+
+    try:
+        with session.environment(rules, ()) as opened:
+            return run.standby_warnings(opened)
+    except errors.StateError as error:
+        return [f"the policies of mirrors were not compared: {error}"]
 
 
 def show(found: dict[str, list[dict[str, Any]]]) -> None:
@@ -48,6 +62,8 @@ def show(found: dict[str, list[dict[str, Any]]]) -> None:
                 for line, count in allowed.items()
             ),
         )
+    for warning in found["warnings"]:
+        console.say(text.shortened(f"warning: {warning['message']}"), "yellow")
     problems = [
         f"{each['registry']}: {each['error']}" for each in found["registries"] if each["error"]
     ]

@@ -27,6 +27,7 @@ class Client:
         shared: What `connect` made; one for each registry and process.
         observer: Told of each request and of what goes wrong on the way.
         stop: Set when the run is to end: nothing new is asked then, and waits end.
+        listed: Its repositories, where there is no catalog to ask.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Client:
         *,
         observer: Observer = ignore,
         stop: threading.Event | None = None,
+        listed: Sequence[str] = (),
     ) -> None:
         self._shared = shared
+        self._listed = listed
         self._exchange = Exchange(shared, observer, stop or threading.Event())
 
     @property
@@ -63,8 +66,8 @@ class Client:
         return self._shared.gate.hold(count, bulk=True, stop=self._exchange.stop)
 
     def repositories(self) -> Iterator[str]:
-        """Every repository in the catalog, in no order."""
-        return listing.repositories(self._exchange)
+        """Every repository in the catalog, in no order; or those that were listed instead."""
+        return iter(self._listed) if self._listed else listing.repositories(self._exchange)
 
     def tags(self, repository: str) -> list[str]:
         """Every tag, sorted, each once."""

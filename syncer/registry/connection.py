@@ -248,7 +248,6 @@ class Dialer:
             ) from None
         return context
 
-
     def _certificates(self) -> certificates.Certificates:
         """What the rules name; what they do not, as `certs.d` has it."""
         ca_file, cert, key = self._files

@@ -6,6 +6,7 @@ import os
 import pwd
 import shlex
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -41,9 +42,8 @@ def prepare(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Never opened when it is there: closing it would end this process's own locks on it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    except FileExistsError:
-        pass
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise errors.StateError(f"the state {path} cannot be made: {error.strerror}") from error
 

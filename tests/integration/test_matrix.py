@@ -71,7 +71,7 @@ def target(make_registry: Factory, tmp_path: Path) -> Iterator[Ends]:
 def test_every_tag_child_and_referrer_arrives_byte_for_byte(
     tmp_path: Path, source: Ends, target: Ends, animals: Zoo, kind: str, to: str
 ) -> None:
-    eu, us = source(kind), target(to)
+    us, eu = target(to), source(kind)
     operator = between(tmp_path, eu, us, RULE.format(kind=kind))
 
     report = operator.sync()
