@@ -104,7 +104,7 @@ class _Trimming:
         found = self._store.resolve(repository, origin or target)
         if found is None or found.media_type not in manifest.INDEX_TYPES:
             return found
-        if reference.is_digest(target) and not origin:
+        if _means_itself(target) and not origin:
             return found
         become = self._known.ask(
             (found.digest, self._wanted),
@@ -122,7 +122,7 @@ class _Trimming:
         """
         origin = self.origins.get(target, "")
         found = self._store.manifest(repository, origin or target)
-        if not found.is_index or (reference.is_digest(target) and not origin):
+        if not found.is_index or (_means_itself(target) and not origin):
             return found
         trimmed = platforms.trim(found, self._wanted)
         become = Resolved(trimmed.digest, trimmed.media_type, trimmed.size)
@@ -145,3 +145,8 @@ class _Trimming:
         if become.digest != origin:
             self.origins[become.digest] = origin
         return become
+
+
+def _means_itself(target: str) -> bool:
+    """Whether what stands there is never trimmed: under a digest, or a list of referrers."""
+    return reference.is_digest(target) or bool(reference.subject_of(target))

@@ -32,7 +32,7 @@ class _Request(socketserver.BaseRequestHandler):
                 return
             head += piece
         method, target, _ = head.split(b"\r\n", 1)[0].decode().split()
-        print(method, target, flush=True)
+        _say(f"{method} {target}")
         url = urlsplit(target if method != "CONNECT" else f"//{target}")
         with socket.create_connection((url.hostname, url.port or 80)) as far:
             if method == "CONNECT":
@@ -43,6 +43,11 @@ class _Request(socketserver.BaseRequestHandler):
             back.start()
             _copy(near, far)
             back.join()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
@@ -84,5 +89,5 @@ def running() -> Iterator[ForwardProxy]:
 
 if __name__ == "__main__":
     with _Server(("127.0.0.1", 0), _Request) as server:
-        print(server.server_address[1], flush=True)
+        _say(str(server.server_address[1]))
         server.serve_forever()

@@ -19,7 +19,7 @@ from tests.daemon import SyncerDaemon, registries, rule
 from tests.registries import Factory, RegistryProcess
 
 KILLS = 10
-TAGS = 60
+TAGS = 40
 KEPT = 5
 POLICY = f"""
 [retention.guard]

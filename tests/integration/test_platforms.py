@@ -68,7 +68,10 @@ def test_in_step_costs_one_get_of_each_index_that_the_process_has_not_seen(
     for tag in ("v1", "latest", "stable"):
         content.push(eu, "prod/app", tag, content.platforms(names=THREE))
     content.push(eu, "prod/app", "v2", content.platforms("v2", names=THREE))
-    content.push(eu, "prod/app", "plain", content.manifest("plain"))
+    plain = content.manifest("plain")
+    content.push(eu, "prod/app", "plain", plain)
+    listing = reference.fallback_tag(plain.digest)
+    content.push(eu, "prod/app", listing, content.index(content.artifact(plain)))
     operator.sync()
 
     with operator.environment() as environment:
@@ -76,12 +79,12 @@ def test_in_step_costs_one_get_of_each_index_that_the_process_has_not_seen(
 
     for report in (first, second):
         assert report.outcome == "ok"
-        assert report.rules["mirror"].in_step == 5
+        assert report.rules["mirror"].in_step == 6
         assert report.rules["mirror"].trimmed == 4
-        assert report.requests["us"] == {"GET": 1, "HEAD": 5}
+        assert report.requests["us"] == {"GET": 1, "HEAD": 6}
     # The catalog, a listing, whether there is a referrers API; then two indexes under four tags.
-    assert first.requests["eu"] == {"GET": 3 + 2, "HEAD": 5}
-    assert second.requests["eu"] == {"GET": 2, "HEAD": 5}
+    assert first.requests["eu"] == {"GET": 3 + 2, "HEAD": 6}
+    assert second.requests["eu"] == {"GET": 2, "HEAD": 6}
 
 
 def test_a_manifest_is_copied_as_it_is_and_an_index_without_the_platforms_is_skipped(

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import ValidationError
 
-from syncer import errors, patterns, retention, rules
+from syncer import errors, layout, patterns, retention, rules
 
 MINIMAL = """
 schema = 1
@@ -302,3 +302,23 @@ def test_positions_are_not_looked_for_in_a_file_that_is_right() -> None:
     ).stdout.split()
     assert "syncer.rules.model" in modules
     assert not {"tree_sitter", "tree_sitter_toml", "sqlmodel", "httpx"} & set(modules)
+
+
+def test_an_image_layout_has_one_spelling_whatever_leads_to_it(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    for path in ("disk/usb", "link/usb/", "disk/../link/./usb"):
+        text = f'schema = 1\n[registry.usb]\nurl = "oci:{tmp_path}/{path}"\n'
+        usb = rules.loads(text).registry["usb"]
+        assert usb.url == layout.Layout(tmp_path / path).key == f"oci:{tmp_path}/disk/usb"
+        assert usb.layout == tmp_path / "disk" / "usb"
+    assert registry("").layout is None
+
+
+def test_a_name_at_the_targets_is_put_together_from_captures() -> None:
+    text = MINIMAL.replace(
+        '["prod/**"]', "['re:a/(?P<x>.+)/(?P<y>.+)', 're:b/(?P<y>.+)/(?P<x>.+)']"
+    )
+    (rule,) = rules.loads(f"{text}rename = '{{y}}/{{x}}/{{repo}}'").replicate
+    assert rule.renamed("a/1/2") == "2/1/a/1/2"
+    assert rule.renamed("b/1/2") == "1/2/b/1/2"
