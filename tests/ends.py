@@ -135,14 +135,14 @@ class OnDisk:
         """A manifest's bytes, which must have the digest that they are kept under."""
         return self.blob(repository, self.digests(repository).get(reference, reference))
 
-    def blob(self, repository: str, digest: str) -> bytes:  # noqa: ARG002
+    def blob(self, repository: str, digest: str) -> bytes:
         """A blob's bytes, which must have the digest that they are kept under."""
         algorithm, _, encoded = digest.partition(":")
         data = (self.path / "blobs" / algorithm / encoded).read_bytes()
         assert hashlib.new(algorithm, data).hexdigest() == encoded
         return data
 
-    def referrers(self, repository: str, subject: str) -> set[str]:  # noqa: ARG002
+    def referrers(self, repository: str, subject: str) -> set[str]:
         """Manifests in here that name the subject."""
         found = set()
         for file in (self.path / "blobs" / "sha256").iterdir():

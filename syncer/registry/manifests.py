@@ -18,6 +18,7 @@ _DELETED = (202, 200, 204, 404)
 _BY_DIGEST_CODES = frozenset({"DIGEST_INVALID", "UNSUPPORTED"})
 # The distribution-spec asks registries to take this much; distribution takes no more.
 _SURE_SIZE = 4 * 1024 * 1024
+_USUAL = "sha256"
 
 
 def resolve(exchange: Exchange, repository: str, target: str) -> Resolved | None:
@@ -71,9 +72,12 @@ def put(exchange: Exchange, repository: str, target: str, content: Manifest) -> 
 
     Raises:
         DigestMismatchError: The registry names another digest than was sent.
-        UnsupportedContentError: It does not take this type or size, now or later.
+        UnsupportedContentError: It does not take this type, size or kind of digest, now or later.
         RegistryError: It does not take it.
     """
+    unusual = _algorithm(content.digest) != _USUAL and not reference.is_digest(target)
+    if unusual:  # where it cannot be kept under this digest, no tag may lead to it under another
+        put(exchange, repository, content.digest, content)
     ask = Ask(
         "PUT",
         _url(exchange, repository, target),
@@ -89,6 +93,10 @@ def put(exchange: Exchange, repository: str, target: str, content: Manifest) -> 
     stored = _named(answer)
     if stored and _known(stored) and manifest.digest_of(content.raw, _algorithm(stored)) != stored:
         raise _mismatch(exchange, repository, content.digest, stored)
+    if unusual and stored != content.digest:
+        raise errors.UnsupportedContentError(
+            f"{exchange.name}/{repository} names manifest {content.digest} as {stored}"
+        )
     if content.subject:
         known = exchange.shared.learned.referrers
         known.setdefault(repository, False)
@@ -184,6 +192,9 @@ def _checked(answer: Answer, target: str) -> str:
 
 def _refusal(error: errors.RegistryError, content: Manifest) -> errors.SyncerError:
     """What a refused PUT means for this very content."""
+    digest = error.status == 400 and "DIGEST_INVALID" in error.codes
+    if digest and _algorithm(content.digest) != _USUAL:
+        return errors.UnsupportedContentError(f"{error} (it keeps no {content.digest})")
     too_large = content.size > _SURE_SIZE and "MANIFEST_INVALID" in error.codes
     if error.status in (413, 415) or too_large:
         return errors.UnsupportedContentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from syncer import events, log, work
+from syncer import errors, events, log, work
 from syncer.memory import Memory
 from syncer.remember import StateMemory
 from syncer.report import Report
@@ -94,8 +95,10 @@ def begin(
         try:
             yield Run(run_id, environment, report, observer, memory, started, stores)
         except BaseException:
-            if record:
-                state.runs.finish(run_id, "failed", report.as_dict())
+            # What ended the run is the news, also where the state is what failed.
+            with contextlib.suppress(errors.StateError):
+                if record:
+                    state.runs.finish(run_id, "failed", report.as_dict())
             raise
         _mark_stopped(report, environment.stop)
         report.seconds = time.monotonic() - clock

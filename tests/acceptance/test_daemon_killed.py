@@ -95,12 +95,13 @@ def test_a_prune_that_is_killed_ten_times_drops_only_what_it_kept_the_bytes_of(
 
 
 def _kill_at_random(daemon: SyncerDaemon, look: Callable[[], None], seed: int) -> None:
-    """Starts the daemon, kills it so many milliseconds into its run, and looks; ten times."""
+    """Starts the daemon, kills it so many steps and milliseconds into its run, and looks."""
     moments = random.Random(seed)
     for _ in range(KILLS):
         daemon.start()
         daemon.logged("run.started")
-        threading.Event().wait(moments.uniform(0.0, 0.5))  # the moment itself, not a wait for one
+        daemon.logged("step.done", moments.randrange(4))
+        threading.Event().wait(moments.uniform(0.0, 0.1))  # the moment itself, not a wait for one
         daemon.kill()
         look()
 

@@ -93,6 +93,13 @@ def test_rules_that_do_not_read_what_they_lead_to_are_fine(specs: list[Spec]) ->
             "rule-0 -> rule-1 -> rule-0",
         ),
         ([rule("a", "a", rename="'copy/{repo}'")], "rule-0 -> rule-0"),
+        (
+            [
+                rule("a", "b", repos="['re:p/(?P<n>q/.+)']", rename="'{n}'"),
+                rule("b", "a", repos="['q/**']", rename="'p/{repo}'"),
+            ],
+            "rule-0 -> rule-1 -> rule-0",
+        ),
     ],
 )
 def test_a_circle_is_one_problem_of_a_rule_in_it(specs: list[Spec], circle: str) -> None:
