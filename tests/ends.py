@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,7 +111,7 @@ class OnDisk:
         file.write_bytes(data)
         return f"{algorithm}:{found}"
 
-    def write_index(self, rows: list[Mapping[str, Any]]) -> None:
+    def write_index(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Makes it a layout with these rows."""
         (self.path / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
         body = {"schemaVersion": 2, "manifests": rows}

@@ -2,7 +2,8 @@
 
 `HOST[:PORT]/` in one of them holds `*.crt`, CAs to trust beside the system's, and `NAME.cert` with
 `NAME.key`, who to be for TLS. Of the directories that have one for a host the first counts, and in
-it the first pair by name. Source: containers-certs.d(5), Docker "Use a client certificate".
+it the first pair by name. One that we may not look into counts as absent.
+Source: containers-certs.d(5); Docker, "Verify repository client with certificates".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncer import errors
+from syncer import errors, log
 
 DIRECTORIES = (Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d"))
 _PORT = 443
@@ -45,6 +46,9 @@ def found(host: str, port: int) -> Certificates:
             try:
                 files = sorted(each.name for each in (directory / name).iterdir())
             except (FileNotFoundError, NotADirectoryError):
+                continue
+            except PermissionError:  # dockerd may keep its directory to root; podman goes on, too
+                log.get().debug("no access to certificates", directory=str(directory / name))
                 continue
             except OSError as error:
                 where = f"{directory / name}: {error.strerror}"

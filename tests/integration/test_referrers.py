@@ -16,7 +16,7 @@ from tests.content import Content
 from tests.fake_registry import Asked, FakeRegistry
 from tests.operator import between
 from tests.registries import Factory
-from tests.zoo import attach, referrers, typed, zoo
+from tests.zoo import Zoo, attach, referrers, typed, zoo
 
 RULE = """
 [[replicate]]
@@ -68,7 +68,9 @@ def test_referrers_of_referrers_and_of_children_arrive_with_or_without_the_api(
     us_has_api: int,
 ) -> None:
     eu, us = api if eu_has_api else registry(), other_api if us_has_api else registry()
-    animals = zoo("referrers")
+    everything = zoo("referrers")
+    signed = {tag: everything.tags[tag] for tag in ("plain", "multi", "signed")}
+    animals = Zoo(signed, everything.referrers)
     animals.push(eu.url, REPOSITORY)
     operator = between(tmp_path, eu, us, RULE)
 

@@ -14,6 +14,7 @@ from syncer.run import Verified
 from tests import content
 from tests.client import OCI_INDEX, Client
 from tests.content import Content
+from tests.ends import OnDisk
 from tests.fake_registry import FakeRegistry
 from tests.operator import Operator, between
 from tests.process import RegistryProcess
@@ -441,3 +442,41 @@ def test_the_command_lists_what_is_wrong_then_says_that_it_is_repaired(
     assert "1 missing, all repaired" in repaired[1]
     assert whole[0] == 0
     assert "nothing is missing" in whole[1]
+
+
+def test_a_trimmed_index_is_compared_with_what_the_rule_keeps_of_it(
+    tmp_path: Path, registry: Factory
+) -> None:
+    us = registry()
+    operator = between(tmp_path, registry(), us, RULE + 'platforms = ["linux/amd64"]\n')
+    multi = content.platforms("m", ("linux/amd64", "linux/arm64"))
+    fill(operator, multi=multi)
+    assert operator.verify().report.outcome == "ok"
+    lose_manifest(us, multi.children[0].digest)
+    lose_blob(us, multi.children[0].blobs[1].digest)
+
+    found = operator.verify(repair=True)
+
+    assert (found.report.outcome, found.report.total("done")) == ("ok", 2)
+    assert operator.verify().report.outcome == "ok"
+
+
+def test_a_layout_that_lost_files_is_repaired_from_its_registry(
+    tmp_path: Path, registry: Factory
+) -> None:
+    us = OnDisk(tmp_path / "usb")
+    operator = between(tmp_path, registry(), us, RULE)
+    multi = content.platforms("m")
+    fill(operator, multi=multi, v1=content.manifest("v1"))
+    lost = (multi.children[0].digest, multi.children[1].blobs[1].digest)
+    for digest in lost:
+        (us.path / "blobs" / digest.replace(":", "/")).unlink()
+
+    found = operator.verify()
+    repaired = operator.verify(repair=True)
+
+    assert sorted(each.code for each in found.report.errors) == ["BLOB_MISSING", "MANIFEST_MISSING"]
+    assert repaired.report.outcome == "ok"
+    for digest in lost:
+        assert us.blob(REPOSITORY, digest)
+    assert operator.verify().report.outcome == "ok"
