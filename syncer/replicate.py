@@ -6,78 +6,17 @@ Only what spans repositories is settled first: which sources there are, and wher
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Protocol
 
-from syncer import copy, diff, errors, events, manifest, newest, plan, reference, retention, work
-from syncer.copy import Comparison
-from syncer.manifest import Manifest
+from syncer import copy, errors, events, plan, reference, work
+from syncer.compare import Apply, Context, Job, Landing, Repository, place_of
 from syncer.memory import Memory
 from syncer.patterns import Selection
-from syncer.rules import ReplicateRule
-from syncer.store import Store
+
+__all__ = ["Apply", "Job", "Replication", "repositories"]
 
 REPOSITORY_WINDOW = 8
-_MANIFEST_BYTES = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Job:
-    """A rule with its stores open and its patterns at hand.
-
-    Attributes:
-        rule: The rule.
-        source: What it reads, its indexes trimmed where it says so.
-        targets: What it writes.
-        origins: What trimmed digests were trimmed from, as far as the source was asked.
-    """
-
-    rule: ReplicateRule
-    source: Store
-    targets: tuple[Store, ...]
-    origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Landing:
-    """One source repository of a job, and the target repository it lands on."""
-
-    job: Job
-    source: copy.Side
-    repository: str
-    refused: str = ""
-
-
-class Apply(Protocol):
-    """What is done with each comparison; calls `ended` when nothing of it is left to do."""
-
-    def __call__(self, comparison: Comparison, ended: Callable[[], None]) -> None:
-        """Begins; runs in the coordinator."""
-
-
-@dataclass
-class _Target:
-    store: Store
-    listed: frozenset[str] = frozenset()
-    new: bool = False
-    digests: dict[str, str] = field(default_factory=dict)
-    error: errors.SyncerError | None = None
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What one tag points to, at the source and at each target that lists it."""
-
-    digest: str = ""
-    content: Manifest | None = None
-    skipped: str = ""  # why
-    code: str = ""
-    targets: Mapping[str, str] = field(default_factory=dict)
-    missing: Mapping[str, int] = field(default_factory=dict)  # referrers, by target
-    merges: bool = False  # an index of referrers, to which targets may have added their own
 
 
 class Replication:
@@ -106,12 +45,7 @@ class Replication:
         attachments: bool = True,
         now: datetime,
     ) -> None:
-        self.run = run
-        self.memory = memory
-        self.observer = observer
-        self.apply = apply
-        self.attachments = attachments
-        self.now = now
+        self._context = Context(run, memory, observer, apply, attachments, now)
         self._jobs = jobs
         self._only = only
         self._landings: list[Landing] = []
@@ -126,12 +60,14 @@ class Replication:
     def _list(self, job: Job, then: work.Then) -> None:
         def listed(outcome: work.Outcome[list[str]]) -> None:
             if outcome.error is not None:
-                self.failed(job, copy.Side(job.source, ""), outcome.error)
+                self._context.failed(job, copy.Side(job.source, ""), outcome.error)
             else:
                 self._landings += self._land(job, outcome.get())
             then(outcome)
 
-        self.run.submit(lambda: repositories(job, self._only, self.observer), listed)
+        self._context.run.submit(
+            lambda: repositories(job, self._only, self._context.observer), listed
+        )
 
     def _land(self, job: Job, repositories: list[str]) -> Iterator[Landing]:
         for repository in repositories:
@@ -149,15 +85,15 @@ class Replication:
         for landing in self._landings:
             counts[landing.job.rule.name] += 1
         for name, count in counts.items():
-            self.observer(events.RuleMatched(name, count, 0))
-        self.run.each(self._landings, self._open, lambda: None, REPOSITORY_WINDOW)
+            self._context.observer(events.RuleMatched(name, count, 0))
+        self._context.run.each(self._landings, self._open, lambda: None, REPOSITORY_WINDOW)
 
     def _refuse_collisions(self) -> None:
         places = [
             (
                 landing,
-                _place(landing.job.source, landing.source.repository),
-                _place(target, landing.repository),
+                place_of(landing.job.source, landing.source.repository),
+                place_of(target, landing.repository),
             )
             for landing in self._landings
             for target in landing.job.targets
@@ -174,329 +110,10 @@ class Replication:
         if landing.refused:
             for target in landing.job.targets:
                 where = copy.Side(target, landing.repository)
-                self.failed(landing.job, where, errors.RefusedError(landing.refused))
+                self._context.failed(landing.job, where, errors.RefusedError(landing.refused))
             ended()
             return
-        _Repository(self, landing, ended).start()
-
-    def failed(self, job: Job, where: copy.Side, error: errors.SyncerError, tag: str = "") -> None:
-        """Reports a repository (or one tag of it) that could not be looked at."""
-        refused = isinstance(error, errors.RefusedError)
-        interrupted = isinstance(error, errors.InterruptedRunError)
-        self.observer(
-            events.StepDone(
-                job.rule.name,
-                "compare" if tag else "list",
-                "refused" if refused else "interrupted" if interrupted else "failed",
-                where.store.name,
-                where.repository,
-                tag,
-                "",
-                reason=str(error),
-                code=error.code,
-            )
-        )
-
-
-class _Repository:
-    """One source repository against all its targets."""
-
-    def __init__(
-        self, replication: Replication, landing: Landing, ended: Callable[[], None]
-    ) -> None:
-        self._all = replication
-        self._run = replication.run
-        self._job = landing.job
-        self._source = landing.source
-        self._name = landing.repository
-        self._ended = ended
-        self._targets = [_Target(target) for target in landing.job.targets]
-        self._tags: list[str] = []
-        self._all_tags: list[str] = []
-        self._looks: dict[str, _Look] = {}
-        self._manifests: dict[str, Manifest] = {}
-        self._manifest_bytes = 0
-        self._api = False
-        self._children: set[str] = set()
-        self._followed: set[str] = set()
-        self._error: errors.SyncerError | None = None
-
-    def start(self) -> None:
-        join = work.Join(lambda _: self._listed())
-        self._run.submit(self._list_source, self._keep_error(join.part()), copy.OPEN)
-        for target in self._targets:
-            self._run.submit(functools.partial(self._list_target, target), join.part(), copy.OPEN)
-        join.seal()
-
-    def _keep_error(self, then: work.Then) -> work.Then:
-        def told(outcome: work.Outcome[None]) -> None:
-            self._error = outcome.error
-            then(outcome)
-
-        return told
-
-    def _list_source(self) -> None:
-        rule = self._job.rule
-        try:
-            tags = self._source.store.tags(self._source.repository)
-        except errors.NotFoundError:
-            if rule.names(self._source.repository):
-                raise
-            tags = []  # a catalog may still list what has been emptied
-        self._all_tags = tags
-        if rule.referrers and tags and self._all.attachments:
-            self._api = self._source.store.referrers_api(self._source.repository)
-        counts = rule.tag_selection.counts(tags)
-        self._all.observer(events.PatternsMatched(rule.name, "tags", counts))
-        self._tags = self._newest([tag for tag in tags if rule.tag_selection.matches(tag)])
-
-    def _newest(self, tags: list[str]) -> list[str]:
-        """Those that `latest` leaves: what the rule names in full is not counted and stays."""
-        rule = self._job.rule
-        if rule.latest is None:
-            return tags
-        named = {each.text for each in rule.tags if each.is_literal}.intersection(tags)
-        following = {tag for tag in tags if rule.referrers and retention.followed(tag)}
-        counted = set(tags) - named - following
-        found = newest.newest(counted, rule.latest.count, rule.latest.sort)
-        counts = {"taken": len(found.tags), "older": found.older, "no version": found.unordered}
-        self._all.observer(events.PatternsMatched(rule.name, "latest", counts))
-        return sorted(named | found.tags)
-
-    def _list_target(self, target: _Target) -> None:
-        try:
-            target.listed = frozenset(target.store.tags(self._name))
-        except errors.NotFoundError:
-            target.listed = frozenset()
-        except errors.SyncerError as error:
-            target.error = error
-        target.new = not target.listed
-
-    def _listed(self) -> None:
-        if self._error is not None:
-            self._all.failed(self._job, self._source, self._error)
-            self._ended()
-            return
-        self._all.observer(events.RuleMatched(self._job.rule.name, 0, len(self._tags)))
-        for target in self._targets:
-            if target.error is not None:
-                self._all.failed(self._job, copy.Side(target.store, self._name), target.error)
-        self._targets = [target for target in self._targets if target.error is None]
-        if not self._targets:
-            self._ended()
-            return
-        self._run.each(self._tags, self._look, self._looked, self._run.threads * 2)
-
-    def _look(self, tag: str, ended: Callable[[], None]) -> None:
-        def looked(outcome: work.Outcome[_Look]) -> None:
-            if outcome.error is not None:
-                for target in self._targets:
-                    where = copy.Side(target.store, self._name)
-                    self._all.failed(self._job, where, outcome.error, tag)
-            else:
-                self._note(tag, outcome.get())
-            ended()
-
-        self._run.submit(lambda: self._ask(tag), looked, copy.OPEN)
-
-    def _ask(self, tag: str) -> _Look:
-        """One HEAD a side; a GET of the source instead where no target lists the tag."""
-        holders = [target for target in self._targets if tag in target.listed]
-        try:
-            if not holders:
-                content = self._source.store.manifest(self._source.repository, tag)
-                return _Look(content.digest, content)
-            found = self._source.store.resolve(self._source.repository, tag)
-        except (errors.UnsupportedContentError, errors.NoPlatformError) as error:
-            return _Look(skipped=str(error), code=error.code)
-        except errors.NotFoundError:
-            found = None
-        if found is None:
-            return _Look()
-        if found.media_type in manifest.SCHEMA1_TYPES:
-            why = f"{found.digest} is Docker schema 1, which no current registry takes"
-            return _Look(skipped=why, code=errors.UnsupportedContentError.code)
-        at = {target.store.name: self._resolve(target, tag) for target in holders}
-        if reference.subject_of(tag) and found.media_type in manifest.INDEX_TYPES:
-            return _Look(found.digest, targets=self._merged(found.digest, at), merges=True)
-        in_step = [target for target in holders if at[target.store.name] == found.digest]
-        return _Look(found.digest, targets=at, missing=self._missing(found.digest, in_step))
-
-    def _merged(self, digest: str, at: Mapping[str, str]) -> Mapping[str, str]:
-        """A target whose fallback tag lists all that the source's lists is in step with it."""
-        wanted: set[str] | None = None
-        told = dict(at)
-        for target in self._targets:
-            standing = at.get(target.store.name, "")
-            if standing and standing != digest:
-                if wanted is None:
-                    wanted = _listed(self._source.store, self._source.repository, digest)
-                if wanted <= _listed(target.store, self._name, standing):
-                    told[target.store.name] = digest
-        return told
-
-    def _missing(self, digest: str, targets: Sequence[_Target]) -> Mapping[str, int]:
-        """How many referrers each target lacks: one GET, and one a target where there are any."""
-        if not self._api or not targets:
-            return {}
-        wanted = _digests(self._source.store, self._source.repository, digest)
-        lacks = {
-            target.store.name: len(wanted - _digests(target.store, self._name, digest))
-            for target in targets
-            if wanted
-        }
-        return {name: count for name, count in lacks.items() if count}
-
-    def _resolve(self, target: _Target, tag: str) -> str:
-        found = target.store.resolve(self._name, tag)
-        return found.digest if found else diff.UNRESOLVED
-
-    def _note(self, tag: str, look: _Look) -> None:
-        if not look.digest:
-            unsupported = look.code == errors.UnsupportedContentError.code
-            fails = unsupported and self._job.rule.unsupported == "fail"
-            reason = look.skipped or "listed by the source, but gone"
-            self._skip(tag, reason, look.code or "GONE", fails=fails)
-            return
-        self._looks[tag] = look
-        if look.content is None:
-            return
-        self._children.update(child.digest for child in look.content.manifests)
-        if self._manifest_bytes < _MANIFEST_BYTES:
-            self._manifests[look.digest] = look.content
-            self._manifest_bytes += look.content.size
-
-    def _skip(self, tag: str, reason: str, code: str, *, fails: bool) -> None:
-        for target in self._targets:
-            self._all.observer(
-                events.StepDone(
-                    self._job.rule.name,
-                    "copy",
-                    "failed" if fails else "skipped",
-                    target.store.name,
-                    self._name,
-                    tag,
-                    "",
-                    reason=reason,
-                    code=code,
-                )
-            )
-
-    def _looked(self) -> None:
-        """Every tag has been looked at: now those named after them, then plan each target."""
-        followers = self._followers() if self._job.rule.referrers else []
-        self._followed.update(followers)
-        if followers:  # which others may be named after in turn
-            self._all.observer(events.RuleMatched(self._job.rule.name, 0, len(followers)))
-            self._run.each(followers, self._look, self._looked, self._run.threads * 2)
-        else:
-            self._plan_all()
-
-    def _followers(self) -> list[str]:
-        """Tags the rule does not match that are named after what it does: signatures and the like."""
-        subjects = {look.digest for look in self._looks.values()}
-        names = {reference.fallback_tag(digest) for digest in subjects | self._children}
-        return sorted(tag for tag in self._loose_followers() if retention.followed(tag) in names)
-
-    def _loose_followers(self) -> tuple[str, ...]:
-        excluded = Selection(self._job.rule.exclude_tags)
-        return tuple(
-            tag
-            for tag in set(self._all_tags).difference(self._tags, self._followed)
-            if retention.followed(tag) and not excluded.matches(tag)
-        )
-
-    def _plan_all(self) -> None:
-        join = work.Join(lambda _: self._ended())
-        self._run.submit(self._observe_source, join.part(), copy.OPEN)
-        for target in self._targets:
-            self._plan(target, join.part())
-        join.seal()
-
-    def _observe_source(self) -> None:
-        origins = self._job.origins
-        tags = {tag: origins.get(look.digest, look.digest) for tag, look in self._looks.items()}
-        self._all.memory.listed(self._source.key, tags, self._all_tags, self._all.now)
-
-    def _plan(self, target: _Target, then: work.Then) -> None:
-        def planned(outcome: work.Outcome[Comparison]) -> None:
-            if outcome.error is not None:
-                self._all.failed(self._job, copy.Side(target.store, self._name), outcome.error)
-                then(outcome)
-                return
-            self._all.apply(outcome.get(), lambda: then(work.DONE))
-
-        self._run.submit(lambda: self._compare(target), planned, copy.READ)
-
-    def _compare(self, target: _Target) -> Comparison:
-        memory, where, rule = self._all.memory, (target.store.key, self._name), self._job.rule
-        name = target.store.name
-        source = {tag: look.digest for tag, look in self._looks.items()}
-        standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
-        for tag, look in self._looks.items():
-            standing[tag] = look.targets.get(name, diff.UNRESOLVED)
-        attachments = [
-            plan.Step(plan.Action.ATTACH, tag, look.digest, reason=f"{count} new")
-            for tag, look in self._looks.items()
-            if (count := look.missing.get(name, 0))
-        ]
-        for tag in [tag for tag, look in self._looks.items() if look.merges]:
-            if standing[tag] and standing[tag] != source[tag]:
-                digest = source.pop(tag)
-                attachments.append(plan.Step(plan.Action.ATTACH, tag, digest, reason="to merge"))
-        found = diff.diff(
-            source,
-            standing,
-            overwrite=rule.overwrite,
-            ours=memory.ours(where) if target.listed else (),
-            suppressed=memory.suppressed(where),
-            unmatched=self._all_tags,
-        )
-        if found.in_step:
-            memory.will_write(where, found.in_step, self._source.key, self._job.origins)
-        return Comparison(
-            self._source,
-            copy.Destination(
-                target.store,
-                self._name,
-                empty=target.new,
-                referrers=rule.referrers,
-                foreign=rule.foreign,
-            ),
-            plan.replication(
-                rule.name,
-                _place(self._source.store, self._source.repository),
-                _place(target.store, self._name),
-                found,
-                is_mutable=rule.mutable_selection.matches,
-                max_overwrite_pct=rule.max_overwrite_pct,
-                attachments=attachments,
-                trimmed={
-                    tag: origin
-                    for tag, look in self._looks.items()
-                    if (origin := self._job.origins.get(look.digest))
-                },
-                platforms=rule.platforms,
-                new=target.new,
-            ),
-            self._manifests,
-            found.in_step,
-            self._loose_followers() if rule.referrers else (),
-            self._job.origins,
-            unsupported_fails=rule.unsupported == "fail",
-        )
-
-
-def _digests(store: Store, repository: str, subject: str) -> set[str]:
-    return {each.digest for each in store.referrers(repository, subject)}
-
-
-def _listed(store: Store, repository: str, digest: str) -> set[str]:
-    return {each.digest for each in store.manifest(repository, digest).manifests}
-
-
-def _place(store: Store, repository: str) -> plan.Place:
-    return plan.Place(store.name, repository)
+        Repository(self._context, landing, ended).start()
 
 
 def repositories(

@@ -15,7 +15,7 @@ from tests import content
 from tests.client import OCI_INDEX, Client
 from tests.content import Content
 from tests.ends import OnDisk
-from tests.fake_registry import FakeRegistry
+from tests.fake_registry import Asked, FakeRegistry
 from tests.operator import Operator, between
 from tests.process import RegistryProcess
 from tests.registries import Factory, distributions
@@ -480,3 +480,22 @@ def test_a_layout_that_lost_files_is_repaired_from_its_registry(
     for digest in lost:
         assert us.blob(REPOSITORY, digest)
     assert operator.verify().report.outcome == "ok"
+
+
+def test_bytes_that_were_broken_on_the_way_are_read_once_more(
+    tmp_path: Path, registry: Factory
+) -> None:
+    multi = content.platforms("m")
+    child = multi.children[0]
+
+    def broken(asked: Asked) -> None:
+        asked.answer(200, child.data[:-2] + b"!\n", {"Content-Type": child.media_type})
+
+    with FakeRegistry() as us:
+        operator = between(tmp_path, registry(), us, RULE)
+        fill(operator, multi=multi)
+        us.on("GET", f".*{child.digest}", broken, times=1)
+
+        assert operator.verify().report.outcome == "ok"
+        us.on("GET", f".*{child.digest}", broken, times=2)
+        assert wrong(operator.verify()) == {("us/prod/app:multi", "MANIFEST_WRONG")}

@@ -70,6 +70,13 @@ SUBJECT_WITH_HUMAN_TAG = Snapshot(
     complete=True,
     manifests={DIGESTS[0]: Node(), DIGESTS[1]: Node(subject=DIGESTS[0]), DIGESTS[2]: Node()},
 )
+# A signature of what goes, while the index that stays, and may hold the same, was not read.
+UNREAD_INDEX = Snapshot(
+    "prod/app",
+    (tag("v1", DIGESTS[0], NOW), tag("v0", DIGESTS[1]), tag(FOLLOWERS[4], DIGESTS[2])),
+    complete=True,
+    manifests={DIGESTS[1]: Node(), DIGESTS[2]: Node()},
+)
 LAST_ONE = RetentionPolicy("p", (ALL,), guard=NO_AGE)
 
 
@@ -90,6 +97,7 @@ def test_i1_nothing_that_a_surviving_tag_reaches_is_set_free(
 
 @given(policies(), snapshots())
 @example(LAST_ONE, SUBJECT_WITH_HUMAN_TAG)
+@example(LAST_ONE, UNREAD_INDEX)
 def test_i1_a_tag_named_after_a_digest_shares_its_fate(
     policy: RetentionPolicy, snapshot: Snapshot
 ) -> None:

@@ -1,0 +1,336 @@
+"""One source repository against its targets: listed, looked at tag by tag, planned."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from syncer import copy, diff, errors, events, newest, plan, reference, retention, work
+from syncer.copy import Comparison
+from syncer.look import Look, Looker, Target
+from syncer.manifest import Manifest
+from syncer.memory import Memory
+from syncer.patterns import Selection
+from syncer.rules import ReplicateRule
+from syncer.store import Store
+
+_MANIFEST_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Job:
+    """A rule with its stores open and its patterns at hand.
+
+    Attributes:
+        rule: The rule.
+        source: What it reads, its indexes trimmed where it says so.
+        targets: What it writes.
+        origins: What trimmed digests were trimmed from, as far as the source was asked.
+    """
+
+    rule: ReplicateRule
+    source: Store
+    targets: tuple[Store, ...]
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Landing:
+    """One source repository of a job, and the target repository it lands on."""
+
+    job: Job
+    source: copy.Side
+    repository: str
+    refused: str = ""
+
+
+class Apply(Protocol):
+    """What is done with each comparison; calls `ended` when nothing of it is left to do."""
+
+    def __call__(self, comparison: Comparison, ended: Callable[[], None]) -> None:
+        """Begins; runs in the coordinator."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the comparisons of one run share.
+
+    Attributes:
+        run: The graph of work to run in.
+        memory: What was seen before; this adds what is seen now.
+        observer: Told what was matched, planned and could not be looked at.
+        apply: What becomes of each comparison.
+        attachments: Whether new referrers of tags in step are looked for.
+        now: When the run began.
+    """
+
+    run: work.Work
+    memory: Memory
+    observer: events.Observer
+    apply: Apply
+    attachments: bool
+    now: datetime
+
+    def failed(self, job: Job, where: copy.Side, error: errors.SyncerError, tag: str = "") -> None:
+        """Reports a repository (or one tag of it) that could not be looked at."""
+        refused = isinstance(error, errors.RefusedError)
+        interrupted = isinstance(error, errors.InterruptedRunError)
+        self.observer(
+            events.StepDone(
+                job.rule.name,
+                "compare" if tag else "list",
+                "refused" if refused else "interrupted" if interrupted else "failed",
+                where.store.name,
+                where.repository,
+                tag,
+                "",
+                reason=str(error),
+                code=error.code,
+            )
+        )
+
+
+class Repository:
+    """One source repository against all its targets."""
+
+    def __init__(self, context: Context, landing: Landing, ended: Callable[[], None]) -> None:
+        self._all = context
+        self._run = context.run
+        self._job = landing.job
+        self._source = landing.source
+        self._name = landing.repository
+        self._ended = ended
+        self._targets = [Target(target) for target in landing.job.targets]
+        self._tags: list[str] = []
+        self._all_tags: list[str] = []
+        self._looks: dict[str, Look] = {}
+        self._manifests: dict[str, Manifest] = {}
+        self._manifest_bytes = 0
+        self._api = False
+        self._children: set[str] = set()
+        self._followed: set[str] = set()
+        self._error: errors.SyncerError | None = None
+
+    def start(self) -> None:
+        """Queues the listings."""
+        join = work.Join(lambda _: self._listed())
+        self._run.submit(self._list_source, self._keep_error(join.part()), copy.OPEN)
+        for target in self._targets:
+            self._run.submit(functools.partial(self._list_target, target), join.part(), copy.OPEN)
+        join.seal()
+
+    def _keep_error(self, then: work.Then) -> work.Then:
+        def told(outcome: work.Outcome[None]) -> None:
+            self._error = outcome.error
+            then(outcome)
+
+        return told
+
+    def _list_source(self) -> None:
+        rule = self._job.rule
+        try:
+            tags = self._source.store.tags(self._source.repository)
+        except errors.NotFoundError:
+            if rule.names(self._source.repository):
+                raise
+            tags = []  # a catalog may still list what has been emptied
+        self._all_tags = tags
+        if rule.referrers and tags and self._all.attachments:
+            self._api = self._source.store.referrers_api(self._source.repository)
+        counts = rule.tag_selection.counts(tags)
+        self._all.observer(events.PatternsMatched(rule.name, "tags", counts))
+        self._tags = self._newest([tag for tag in tags if rule.tag_selection.matches(tag)])
+
+    def _newest(self, tags: list[str]) -> list[str]:
+        """Those that `latest` leaves: what the rule names in full is not counted and stays."""
+        rule = self._job.rule
+        if rule.latest is None:
+            return tags
+        named = {each.text for each in rule.tags if each.is_literal}.intersection(tags)
+        following = {tag for tag in tags if rule.referrers and retention.followed(tag)}
+        counted = set(tags) - named - following
+        found = newest.newest(counted, rule.latest.count, rule.latest.sort)
+        counts = {"taken": len(found.tags), "older": found.older, "no version": found.unordered}
+        self._all.observer(events.PatternsMatched(rule.name, "latest", counts))
+        return sorted(named | found.tags)
+
+    def _list_target(self, target: Target) -> None:
+        try:
+            target.listed = frozenset(target.store.tags(self._name))
+        except errors.NotFoundError:
+            target.listed = frozenset()
+        except errors.SyncerError as error:
+            target.error = error
+        target.new = not target.listed
+
+    def _listed(self) -> None:
+        if self._error is not None:
+            self._all.failed(self._job, self._source, self._error)
+            self._ended()
+            return
+        self._all.observer(events.RuleMatched(self._job.rule.name, 0, len(self._tags)))
+        for target in self._targets:
+            if target.error is not None:
+                self._all.failed(self._job, copy.Side(target.store, self._name), target.error)
+        self._targets = [target for target in self._targets if target.error is None]
+        if not self._targets:
+            self._ended()
+            return
+        self._run.each(self._tags, self._look, self._looked, self._run.threads * 2)
+
+    def _look(self, tag: str, ended: Callable[[], None]) -> None:
+        looker = Looker(self._source, self._name, self._targets, self._api)
+
+        def looked(outcome: work.Outcome[Look]) -> None:
+            if outcome.error is not None:
+                for target in self._targets:
+                    where = copy.Side(target.store, self._name)
+                    self._all.failed(self._job, where, outcome.error, tag)
+            else:
+                self._note(tag, outcome.get())
+            ended()
+
+        self._run.submit(lambda: looker.ask(tag), looked, copy.OPEN)
+
+    def _note(self, tag: str, look: Look) -> None:
+        if not look.digest:
+            unsupported = look.code == errors.UnsupportedContentError.code
+            fails = unsupported and self._job.rule.unsupported == "fail"
+            reason = look.skipped or "listed by the source, but gone"
+            self._skip(tag, reason, look.code or "GONE", fails=fails)
+            return
+        self._looks[tag] = look
+        if look.content is None:
+            return
+        self._children.update(child.digest for child in look.content.manifests)
+        if self._manifest_bytes < _MANIFEST_BYTES:
+            self._manifests[look.digest] = look.content
+            self._manifest_bytes += look.content.size
+
+    def _skip(self, tag: str, reason: str, code: str, *, fails: bool) -> None:
+        for target in self._targets:
+            self._all.observer(
+                events.StepDone(
+                    self._job.rule.name,
+                    "copy",
+                    "failed" if fails else "skipped",
+                    target.store.name,
+                    self._name,
+                    tag,
+                    "",
+                    reason=reason,
+                    code=code,
+                )
+            )
+
+    def _looked(self) -> None:
+        """Every tag has been looked at: now those named after them, then plan each target."""
+        followers = self._followers() if self._job.rule.referrers else []
+        self._followed.update(followers)
+        if followers:  # which others may be named after in turn
+            self._all.observer(events.RuleMatched(self._job.rule.name, 0, len(followers)))
+            self._run.each(followers, self._look, self._looked, self._run.threads * 2)
+        else:
+            self._plan_all()
+
+    def _followers(self) -> list[str]:
+        """Tags the rule does not match that are named after what it does: signatures and the like."""
+        subjects = {look.digest for look in self._looks.values()}
+        names = {reference.fallback_tag(digest) for digest in subjects | self._children}
+        return sorted(tag for tag in self._loose_followers() if retention.followed(tag) in names)
+
+    def _loose_followers(self) -> tuple[str, ...]:
+        excluded = Selection(self._job.rule.exclude_tags)
+        return tuple(
+            tag
+            for tag in set(self._all_tags).difference(self._tags, self._followed)
+            if retention.followed(tag) and not excluded.matches(tag)
+        )
+
+    def _plan_all(self) -> None:
+        join = work.Join(lambda _: self._ended())
+        self._run.submit(self._observe_source, join.part(), copy.OPEN)
+        for target in self._targets:
+            self._plan(target, join.part())
+        join.seal()
+
+    def _observe_source(self) -> None:
+        origins = self._job.origins
+        tags = {tag: origins.get(look.digest, look.digest) for tag, look in self._looks.items()}
+        self._all.memory.listed(self._source.key, tags, self._all_tags, self._all.now)
+
+    def _plan(self, target: Target, then: work.Then) -> None:
+        def planned(outcome: work.Outcome[Comparison]) -> None:
+            if outcome.error is not None:
+                self._all.failed(self._job, copy.Side(target.store, self._name), outcome.error)
+                then(outcome)
+                return
+            self._all.apply(outcome.get(), lambda: then(work.DONE))
+
+        self._run.submit(lambda: self._compare(target), planned, copy.READ)
+
+    def _compare(self, target: Target) -> Comparison:
+        memory, where, rule = self._all.memory, (target.store.key, self._name), self._job.rule
+        name = target.store.name
+        source = {tag: look.digest for tag, look in self._looks.items()}
+        standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
+        for tag, look in self._looks.items():
+            standing[tag] = look.targets.get(name, diff.UNRESOLVED)
+        attachments = [
+            plan.Step(plan.Action.ATTACH, tag, look.digest, reason=f"{count} new")
+            for tag, look in self._looks.items()
+            if (count := look.missing.get(name, 0))
+        ]
+        for tag in [tag for tag, look in self._looks.items() if look.merges]:
+            if standing[tag] and standing[tag] != source[tag]:
+                digest = source.pop(tag)
+                attachments.append(plan.Step(plan.Action.ATTACH, tag, digest, reason="to merge"))
+        found = diff.diff(
+            source,
+            standing,
+            overwrite=rule.overwrite,
+            ours=memory.ours(where) if target.listed else (),
+            suppressed=memory.suppressed(where),
+            unmatched=self._all_tags,
+        )
+        if found.in_step:
+            memory.will_write(where, found.in_step, self._source.key, self._job.origins)
+        return Comparison(
+            self._source,
+            copy.Destination(
+                target.store,
+                self._name,
+                empty=target.new,
+                referrers=rule.referrers,
+                foreign=rule.foreign,
+            ),
+            plan.replication(
+                rule.name,
+                place_of(self._source.store, self._source.repository),
+                place_of(target.store, self._name),
+                found,
+                is_mutable=rule.mutable_selection.matches,
+                max_overwrite_pct=rule.max_overwrite_pct,
+                attachments=attachments,
+                trimmed={
+                    tag: origin
+                    for tag, look in self._looks.items()
+                    if (origin := self._job.origins.get(look.digest))
+                },
+                platforms=rule.platforms,
+                new=target.new,
+            ),
+            self._manifests,
+            found.in_step,
+            self._loose_followers() if rule.referrers else (),
+            self._job.origins,
+            unsupported_fails=rule.unsupported == "fail",
+        )
+
+
+def place_of(store: Store, repository: str) -> plan.Place:
+    """A repository of a store, by name."""
+    return plan.Place(store.name, repository)

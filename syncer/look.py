@@ -1,0 +1,110 @@
+"""What one tag points to, on both sides: as few requests as the answer takes. Runs in leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from syncer import copy, diff, errors, manifest, reference
+from syncer.manifest import Manifest
+from syncer.store import Store
+
+
+@dataclass
+class Target:
+    """A target repository as it was listed."""
+
+    store: Store
+    listed: frozenset[str] = frozenset()
+    new: bool = False
+    error: errors.SyncerError | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one tag points to, at the source and at each target that lists it."""
+
+    digest: str = ""
+    content: Manifest | None = None
+    skipped: str = ""  # why
+    code: str = ""
+    targets: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)  # referrers, by target
+    merges: bool = False  # an index of referrers, to which targets may have added their own
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Asks what tags point to.
+
+    Attributes:
+        source: The source repository.
+        name: What it is called at the targets.
+        targets: The targets that could be listed.
+        api: Whether the source lists referrers itself and is to be asked for new ones.
+    """
+
+    source: copy.Side
+    name: str
+    targets: Sequence[Target]
+    api: bool
+
+    def ask(self, tag: str) -> Look:
+        """One HEAD a side; a GET of the source instead where no target lists the tag."""
+        holders = [target for target in self.targets if tag in target.listed]
+        try:
+            if not holders:
+                content = self.source.store.manifest(self.source.repository, tag)
+                return Look(content.digest, content)
+            found = self.source.store.resolve(self.source.repository, tag)
+        except (errors.UnsupportedContentError, errors.NoPlatformError) as error:
+            return Look(skipped=str(error), code=error.code)
+        except errors.NotFoundError:
+            found = None
+        if found is None:
+            return Look()
+        if found.media_type in manifest.SCHEMA1_TYPES:
+            why = f"{found.digest} is Docker schema 1, which no current registry takes"
+            return Look(skipped=why, code=errors.UnsupportedContentError.code)
+        at = {target.store.name: self._resolve(target, tag) for target in holders}
+        if reference.subject_of(tag) and found.media_type in manifest.INDEX_TYPES:
+            return Look(found.digest, targets=self._merged(found.digest, at), merges=True)
+        in_step = [target for target in holders if at[target.store.name] == found.digest]
+        return Look(found.digest, targets=at, missing=self._missing(found.digest, in_step))
+
+    def _merged(self, digest: str, at: Mapping[str, str]) -> Mapping[str, str]:
+        """A target whose fallback tag lists all that the source's lists is in step with it."""
+        wanted: set[str] | None = None
+        told = dict(at)
+        for target in self.targets:
+            standing = at.get(target.store.name, "")
+            if standing and standing != digest:
+                if wanted is None:
+                    wanted = _listed(self.source.store, self.source.repository, digest)
+                if wanted <= _listed(target.store, self.name, standing):
+                    told[target.store.name] = digest
+        return told
+
+    def _missing(self, digest: str, targets: Sequence[Target]) -> Mapping[str, int]:
+        """How many referrers each target lacks: one GET, and one a target where there are any."""
+        if not self.api or not targets:
+            return {}
+        wanted = _digests(self.source.store, self.source.repository, digest)
+        lacks = {
+            target.store.name: len(wanted - _digests(target.store, self.name, digest))
+            for target in targets
+            if wanted
+        }
+        return {name: count for name, count in lacks.items() if count}
+
+    def _resolve(self, target: Target, tag: str) -> str:
+        found = target.store.resolve(self.name, tag)
+        return found.digest if found else diff.UNRESOLVED
+
+
+def _digests(store: Store, repository: str, subject: str) -> set[str]:
+    return {each.digest for each in store.referrers(repository, subject)}
+
+
+def _listed(store: Store, repository: str, digest: str) -> set[str]:
+    return {each.digest for each in store.manifest(repository, digest).manifests}
