@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -273,31 +273,20 @@ class Repository:
         self._run.submit(lambda: self._compare(target), planned, copy.READ)
 
     def _compare(self, target: Target) -> Comparison:
-        memory, where, rule = self._all.memory, (target.store.key, self._name), self._job.rule
-        name = target.store.name
-        source = {tag: look.digest for tag, look in self._looks.items()}
-        standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
-        for tag, look in self._looks.items():
-            standing[tag] = look.targets.get(name, diff.UNRESOLVED)
-        attachments = [
-            plan.Step(plan.Action.ATTACH, tag, look.digest, reason=f"{count} new")
-            for tag, look in self._looks.items()
-            if (count := look.missing.get(name, 0))
-        ]
-        for tag in [tag for tag, look in self._looks.items() if look.merges]:
-            if standing[tag] and standing[tag] != source[tag]:
-                digest = source.pop(tag)
-                attachments.append(plan.Step(plan.Action.ATTACH, tag, digest, reason="to merge"))
+        rule, where = self._job.rule, (target.store.key, self._name)
+        source, standing = self._bindings(target)
+        attachments = list(self._attachments(target.store.name, source, standing))
         found = diff.diff(
             source,
             standing,
             overwrite=rule.overwrite,
-            ours=memory.ours(where) if target.listed else (),
-            suppressed=memory.suppressed(where),
+            ours=self._all.memory.ours(where) if target.listed else (),
+            suppressed=self._all.memory.suppressed(where),
             unmatched=self._all_tags,
         )
         if found.in_step:
-            memory.will_write(where, found.in_step, self._source.key, self._job.origins)
+            origins = self._job.origins
+            self._all.memory.will_write(where, found.in_step, self._source.key, origins)
         return Comparison(
             self._source,
             copy.Destination(
@@ -307,27 +296,52 @@ class Repository:
                 referrers=rule.referrers,
                 foreign=rule.foreign,
             ),
-            plan.replication(
-                rule.name,
-                place_of(self._source.store, self._source.repository),
-                place_of(target.store, self._name),
-                found,
-                is_mutable=rule.mutable_selection.matches,
-                max_overwrite_pct=rule.max_overwrite_pct,
-                attachments=attachments,
-                trimmed={
-                    tag: origin
-                    for tag, look in self._looks.items()
-                    if (origin := self._job.origins.get(look.digest))
-                },
-                platforms=rule.platforms,
-                new=target.new,
-            ),
+            self._planned(target, found, attachments),
             self._manifests,
             found.in_step,
             self._loose_followers() if rule.referrers else (),
             self._job.origins,
             unsupported_fails=rule.unsupported == "fail",
+        )
+
+    def _bindings(self, target: Target) -> tuple[dict[str, str], dict[str, str]]:
+        """Tag -> digest at the source, and at the target where that was worth asking."""
+        source = {tag: look.digest for tag, look in self._looks.items()}
+        standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
+        for tag, look in self._looks.items():
+            standing[tag] = look.targets.get(target.store.name, diff.UNRESOLVED)
+        return source, standing
+
+    def _attachments(
+        self, target: str, source: dict[str, str], standing: Mapping[str, str]
+    ) -> Iterator[plan.Step]:
+        """Referrers to bring to tags that stay; a list to merge is taken out of `source`."""
+        for tag, look in self._looks.items():
+            if count := look.missing.get(target, 0):
+                yield plan.Step(plan.Action.ATTACH, tag, look.digest, reason=f"{count} new")
+            elif look.merges and standing[tag] and standing[tag] != look.digest:
+                del source[tag]
+                yield plan.Step(plan.Action.ATTACH, tag, look.digest, reason="to merge")
+
+    def _planned(
+        self, target: Target, found: diff.Diff, attachments: Iterable[plan.Step]
+    ) -> plan.RepositoryPlan:
+        rule, origins = self._job.rule, self._job.origins
+        return plan.replication(
+            rule.name,
+            place_of(self._source.store, self._source.repository),
+            place_of(target.store, self._name),
+            found,
+            is_mutable=rule.mutable_selection.matches,
+            max_overwrite_pct=rule.max_overwrite_pct,
+            attachments=attachments,
+            trimmed={
+                tag: origin
+                for tag, look in self._looks.items()
+                if (origin := origins.get(look.digest))
+            },
+            platforms=rule.platforms,
+            new=target.new,
         )
 
 

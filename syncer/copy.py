@@ -6,55 +6,34 @@ in the coordinator of a `Work`; the requests are its leaves.
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from syncer import errors, events, manifest, reference, spool, store, work
 from syncer.manifest import Descriptor, Manifest
 from syncer.plan import RepositoryPlan
-from syncer.store import Store
+from syncer.shelf import Shelf
+from syncer.sides import CARRY, OPEN, PUT, READ, Destination, Side
+
+__all__ = [
+    "CARRY",
+    "MAX_DEPTH",
+    "OPEN",
+    "PUT",
+    "READ",
+    "SMALL_BLOB",
+    "Comparison",
+    "Copier",
+    "Destination",
+    "Side",
+    "list_referrers",
+]
 
 # Blobs up to this size are read whole, checked, and only then offered to the target.
 SMALL_BLOB = 1024 * 1024
 MAX_DEPTH = 8
-_SHELF_BYTES = 32 * 1024 * 1024
 _MOUNT_CANDIDATES = 3
-# What is begun is finished before more is opened.
-PUT, CARRY, READ, OPEN = range(4)
-
-
-@dataclass(frozen=True)
-class Side:
-    """A repository of an open store."""
-
-    store: Store
-    repository: str
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes this side the same as another."""
-        return (self.store.key, self.repository)
-
-    def __str__(self) -> str:
-        return f"{self.store.name}/{self.repository}"
-
-
-@dataclass(frozen=True)
-class Destination(Side):
-    """Where content goes.
-
-    Attributes:
-        empty: Whether the repository had nothing when the run looked, so nothing need be asked.
-        referrers: Whether what refers to content comes along with it.
-        foreign: Whether non-distributable layers come along, too.
-        check: Raises `LeaseLostError` when the repository is no longer ours to write.
-    """
-
-    empty: bool = False
-    referrers: bool = True
-    foreign: bool = False
-    check: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -105,7 +84,7 @@ class Copier:
         self._observer = observer
         self._candidates = candidates
         self._spool = spool.Spool(targets)
-        self._manifests = _Shelf(run)
+        self._manifests = Shelf(run)
         self._once = work.Once()
         self._attached = work.Once()
         run.when_stuck(self._break_circle)
@@ -346,41 +325,6 @@ class Copier:
         )
 
 
-class _Shelf:
-    """Source manifests by digest, each read once while it stays on the shelf."""
-
-    def __init__(self, run: work.Work) -> None:
-        self._run = run
-        self._read: OrderedDict[tuple[str, str, str], Manifest] = OrderedDict()
-        self._reading: dict[tuple[str, str, str], list[work.Then]] = {}
-        self._size = 0
-
-    def read(self, source: Side, digest: str, then: work.Then) -> None:
-        """Ends with the manifest that has `digest`."""
-        key = (*source.key, digest)
-        if key in self._read:
-            then(work.Outcome(self._read[key]))
-            return
-        if key in self._reading:
-            self._reading[key].append(then)
-            return
-        self._reading[key] = [then]
-        self._run.submit(
-            lambda: source.store.manifest(source.repository, digest),
-            lambda outcome: self._arrived(key, outcome),
-            READ,
-        )
-
-    def _arrived(self, key: tuple[str, str, str], outcome: work.Outcome[Manifest]) -> None:
-        if outcome.error is None:
-            self._read[key] = outcome.get()
-            self._size += outcome.get().size
-            while self._size > _SHELF_BYTES:
-                self._size -= self._read.popitem(last=False)[1].size
-        for then in self._reading.pop(key):
-            then(outcome)
-
-
 def _put(target: Destination, content: Manifest) -> None:
     target.store.put_manifest(target.repository, content.digest, content)
 
@@ -409,8 +353,3 @@ def list_referrers(target: Destination, subject: str, found: Sequence[Descriptor
 
 def _too_deep(digest: str) -> errors.SyncerError:
     return errors.InvalidManifestError(f"index {digest} is nested more than {MAX_DEPTH} deep")
-
-
-def size_of(content: Manifest) -> int:
-    """Bytes of a manifest and the blobs it names itself; children of an index not counted."""
-    return content.size + sum(blob.size for blob in content.blobs())

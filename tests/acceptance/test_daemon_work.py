@@ -15,6 +15,7 @@ import pytest
 
 from syncer import state
 from tests import content
+from tests.client import Client
 from tests.daemon import PROGRAM, SyncerDaemon, registries, rule
 from tests.registries import Factory, RegistryProcess, wait_for
 from tests.webhook import Webhook
@@ -59,11 +60,8 @@ def test_a_schedule_drops_only_where_the_policy_and_an_operator_have_said_so(
         plan = opened.plans.get(stored["plan"])
         assert plan
         assert plan.status == ("pending" if left == 5 else "applied")
-    assert sum(_has(source, repository, f"v1.0.{number}") for number in range(5)) == left
-
-
-def _has(registry: RegistryProcess, repository: str, tag: str) -> bool:
-    return registry.probe(f"/v2/{repository}/manifests/{tag}") == 200
+    with Client(source) as client:
+        assert sum(client.has(repository, f"v1.0.{number}") for number in range(5)) == left
 
 
 def test_credentials_are_read_anew_on_reload(
@@ -72,7 +70,7 @@ def test_credentials_are_read_anew_on_reload(
     """Both users are good, so nothing but the reload makes the daemon ask who it is."""
     users = {"alice": "wonderland", "bob": "builder"}
     source, target = registry(users=users), make_registry(name="b")
-    content.series(source, repository, 1, user="alice", password="wonderland")
+    content.series(source, repository, 1, login=("alice", "wonderland"))
     login = tmp_path / "auth.json"
     known = registries(a=source, b=target).replace(
         '"anonymous"', f'{{ docker_config = "{login}" }}', 1
@@ -157,7 +155,7 @@ def test_no_secret_is_ever_told(tmp_path: Path, registry: Factory, repository: s
     """Each goes down its path, most of them refused, and none comes out anywhere."""
     users = {"alice": SECRETS["password"]}
     source, target = registry(users=users), registry(users={"bob": "another"})
-    content.series(source, repository, 2, user="alice", password=SECRETS["password"])
+    content.series(source, repository, 2, login=("alice", SECRETS["password"]))
     login, file, hook = (tmp_path / name for name in ("auth.json", "password", "hook"))
     _log_in(login, source, "alice", SECRETS["password"])
     entries = json.loads(login.read_text())
