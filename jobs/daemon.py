@@ -157,7 +157,11 @@ class Daemon:
             problems = [str(problem) for problem in error.problems]
             log.get().error("rules.rejected", config=error.file, problems=problems)
         else:
-            self._adopt(found)
+            try:
+                self._adopt(found)
+            except errors.StateError as error:
+                self._live.problem = f"the rules could not be taken up: {error}; reload again"
+                log.get().error("rules.not_taken_up", error=str(error))
         self._tell()
         sdnotify.ready()
 
@@ -225,11 +229,14 @@ class Daemon:
 
     def _late(self) -> dict[str, str]:
         """The rules that lag more than [notify] allows, each with a sentence."""
-        bound, found = self._live.rules.notify.lag, {}
+        bound = self._live.rules.notify.lag
+        if bound is None:
+            return {}
+        found = {}
         mirrors = {rule.name for rule in self._live.rules.replicate}
         for (rule, target), record in known(self._live.rules, self._state).items():
             behind = lag(record, self._live.now())
-            if bound and behind and behind > bound and rule in mirrors:
+            if behind and behind > bound and rule in mirrors:
                 found[rule] = f"{target} is more than {retention.duration(bound)} behind its source"
         return found
 

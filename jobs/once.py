@@ -56,8 +56,8 @@ class Once:
             try:
                 with self._live.run(name) as current, _limited(rules, rule, current):
                     fared, report = self._guarded(rules, rule, current)
-                for tell in self._ended:
-                    tell(name, fared, report)
+                    for tell in self._ended:
+                        tell(name, fared, report)
             except Exception as error:  # noqa: BLE001 - the scheduler goes on, whatever this was
                 log.get().error("run.crashed", error=str(error), exc_info=error)
 

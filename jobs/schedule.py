@@ -165,7 +165,7 @@ class Schedule:
         rules = self._live.rules
         rule = scheduled(rules).get(name)
         job = self._scheduler.get_job(_PREFIX + name)
-        if rule is None or job is None:  # gone since
+        if rule is None or job is None or self._live.stopping:  # gone since
             return
         records = [self._state.rules.get(name, key) for key in keys(rules, rule)]
         soon = min(filter(None, map(retry, records)), default=job.next_run_time)

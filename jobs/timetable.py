@@ -12,8 +12,7 @@ from syncer.state import RuleState
 
 _SOONEST = timedelta(minutes=1)
 _LATEST = timedelta(hours=1)
-# What comes again sooner than its schedule says: the others would find what they found before.
-_AGAIN = frozenset({"failed", "held"})
+_HELD = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,21 @@ class Timetable:
 
 
 def retry(record: RuleState) -> datetime | None:
-    """When a rule that failed, or found all held by others, is tried again; None: by its schedule.
+    """When a rule is tried again before its schedule says; None: it would find the same again.
 
-    The wait doubles with each failure in a row, from a minute up to an hour.
+    One that failed: the wait doubles with each failure in a row, from a minute up to an hour. One
+    that found all held by others: in ten minutes.
     """
-    if record.last_outcome not in _AGAIN or record.last_finished is None:
+    if record.last_finished is None:
         return None
-    doublings = min(10, max(0, record.consecutive_failures - 1))
-    return record.last_finished + min(_LATEST, _SOONEST * (1 << doublings))
+    match record.last_outcome:
+        case "failed":
+            doublings = min(10, max(0, record.consecutive_failures - 1))
+            return record.last_finished + min(_LATEST, _SOONEST * (1 << doublings))
+        case "held":
+            return record.last_finished + _HELD
+        case _:
+            return None
 
 
 def _was_cut_off(record: RuleState) -> bool:

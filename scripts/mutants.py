@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = "tests/unit/test_retention_properties.py"
+TESTS = (
+    "tests/unit/test_retention_closure_properties.py",
+    "tests/unit/test_retention_properties.py",
+)
 # A failure is enough; its smallest example is not needed.
 PROFILE = """
 hypothesis.settings.register_profile(
@@ -142,7 +145,7 @@ def _killer(copy: Path) -> str:
         "-p",
         "no:cacheprovider",
     ]
-    done = subprocess.run([*command, TESTS], cwd=copy, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *TESTS], cwd=copy, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return ""
     failed = re.search(r"^FAILED \S+::(.*?)(?: - .*)?$", done.stdout, re.MULTILINE)

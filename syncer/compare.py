@@ -132,11 +132,12 @@ class Repository:
     def _list_source(self) -> None:
         rule = self._job.rule
         try:
-            tags = self._source.store.tags(self._source.repository)
+            listed = self._source.store.tags(self._source.repository)
         except errors.NotFoundError:
             if rule.names(self._source.repository):
                 raise
-            tags = []  # a catalog may still list what has been emptied
+            listed = []  # a catalog may still list what has been emptied
+        tags = [tag for tag in listed if not reference.is_trash(tag)]
         self._all_tags = tags
         if rule.referrers and tags and self._all.attachments:
             self._api = self._source.store.referrers_api(self._source.repository)
@@ -159,7 +160,8 @@ class Repository:
 
     def _list_target(self, target: Target) -> None:
         try:
-            target.listed = frozenset(target.store.tags(self._name))
+            tags = target.store.tags(self._name)
+            target.listed = frozenset(tag for tag in tags if not reference.is_trash(tag))
         except errors.NotFoundError:
             target.listed = frozenset()
         except errors.SyncerError as error:

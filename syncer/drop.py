@@ -140,6 +140,8 @@ class _Repository:
 
     def _still(self, step: plan.Step, second: Verdict) -> bool:
         """Whether the second look drops the same; says so where it does not."""
+        if step.action is plan.Action.EXPIRE:
+            return step in second.plan.steps
         decision = {each.tag: each for each in second.decisions}.get(step.tag)
         if decision is None:
             reason, code = "gone since it was planned", "GONE"
@@ -186,7 +188,7 @@ class _Drops:
         self._tags: dict[str, set[str]] = {}
         for decision in verdict.decisions:
             self._tags.setdefault(decision.digest, set()).add(decision.tag)
-        self._dropping = {step.tag for step in steps}
+        self._dropping = {step.tag for step in steps if step.action is plan.Action.DROP}
         self._free = retention.unreachable(
             verdict.policy,
             verdict.snapshot,
@@ -227,6 +229,9 @@ class _Drops:
             return  # went with another tag of its digest
         if self._lease is not None:
             self._lease.check()
+        if step.action is plan.Action.EXPIRE:
+            self._expire(step)
+            return
         standing = self._standing(step)
         kept = self._keep(step, standing)
         try:
@@ -237,6 +242,14 @@ class _Drops:
                 self._owner.state.drops.cancel(kept)
             raise
         self._owner.state.drops.confirm(kept)
+
+    def _expire(self, step: plan.Step) -> None:
+        """Removes a trash tag; the registry may collect what it kept alive."""
+        self._store.delete_tag(self._repository, step.tag)
+        drops = self._owner.state.drops
+        drops.trash_removed(
+            [drop.id for drop in drops.trash(*self._side.key) if drop.trash_tag == step.tag]
+        )
 
     def _standing(self, step: plan.Step) -> Manifest:
         """What the tag names right now, in full: the proof that it is what was judged."""
@@ -280,14 +293,16 @@ class _Drops:
         if self._store.capabilities(self._repository).keeps_untagged:
             return ""
         digest = reference.short(standing.digest)
-        tag = f"{prune.TRASH}{self._owner.order.now:%Y%m%d}-{digest}"
+        tag = f"{reference.TRASH}{self._owner.order.now:%Y%m%d}-{digest}"
         self._store.put_manifest(self._repository, tag, standing)
         return tag
 
     def _by_digest(self, step: plan.Step) -> bool:
         """Whether the digest itself may go: every tag on it goes, and nothing that stays holds it."""
-        can = self._store.capabilities(self._repository).tag_delete is TagDelete.DIGEST
-        return can and self._tags[step.digest] <= self._dropping and step.digest in self._free
+        can = self._store.capabilities(self._repository)
+        if can.tag_delete is not TagDelete.DIGEST or not can.keeps_untagged:
+            return False  # where a trash tag keeps the digest, it would go with it
+        return self._tags[step.digest] <= self._dropping and step.digest in self._free
 
     def _remove(self, step: plan.Step) -> None:
         if self._by_digest(step):

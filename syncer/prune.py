@@ -7,18 +7,18 @@ host, is judged all the same and drops nothing: the reason stands in every decis
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
-from syncer import copy, errors, events, feeds, observe, plan, retention, work
+from syncer import copy, errors, events, feeds, observe, plan, reference, retention, work
 from syncer.retention import Decision, Pin, RetentionPolicy, Snapshot, TagFact
 from syncer.state import State
 from syncer.store import Store, TagDelete, TagTimes
 
 REPOSITORY_WINDOW = 8
 MOST_SKEW = timedelta(minutes=5)
-TRASH = "syncer-trash-"
 
 
 # Where a repository stands at the registry of that name; None where no rule copies it.
@@ -138,7 +138,7 @@ class Judge:
         decisions = retention.decide(pinned, snapshot, self._now)
         allowed = sum(not each.keep for each in decisions) if lifted else None
         refused = problem or retention.refusal(policy.guard, decisions, allowed)
-        made = plan_of(policy, side, decisions, refused)
+        made = plan_of(policy, side, decisions, refused, self._expired(side, found))
         return Verdict(policy, side, made, snapshot, decisions)
 
     def _with_mirrors(
@@ -171,11 +171,10 @@ class Judge:
         problem: str,
     ) -> Snapshot:
         trash = self._state.drops.trash(*side.key)
-        hidden = {drop.trash_tag for drop in trash}
         nothing = TagTimes()
         facts = []
         for tag, digest in found.digests.items():
-            if tag in hidden or tag.startswith(TRASH):
+            if reference.is_trash(tag):
                 continue
             record = seen.get(tag, {}).get(digest)
             told = times.get(tag, nothing)
@@ -199,6 +198,16 @@ class Judge:
             pulls_known=any(told.pulled for told in times.values()),
             roots=frozenset(drop.digest for drop in trash),
         )
+
+    def _expired(self, side: copy.Side, found: observe.Observed) -> dict[str, str]:
+        """Trash tags whose undo windows are all over, with their digests."""
+        ends: dict[str, datetime] = {}
+        for drop in self._state.drops.trash(*side.key):
+            ends[drop.trash_tag] = max(ends.get(drop.trash_tag, drop.expires), drop.expires)
+        standing = found.digests if not found.problem else {}
+        return {
+            tag: standing[tag] for tag, end in ends.items() if end <= self._now and tag in standing
+        }
 
     def _pinned(self, policy: RetentionPolicy, side: copy.Side) -> RetentionPolicy:
         """The policy with what an undo pinned in this repository."""
@@ -326,10 +335,14 @@ def lift(verdict: Verdict) -> Verdict:
 
 
 def plan_of(
-    policy: RetentionPolicy, side: copy.Side, decisions: Sequence[Decision], refused: str
+    policy: RetentionPolicy,
+    side: copy.Side,
+    decisions: Sequence[Decision],
+    refused: str,
+    expired: Mapping[str, str] = MappingProxyType({}),
 ) -> plan.RepositoryPlan:
-    """The drops among `decisions`, or why they are refused, as a plan."""
-    steps = tuple(
+    """The drops among `decisions`, or why they are refused, as a plan; and trash tags to remove."""
+    drops = tuple(
         plan.Step(
             plan.Action.DROP,
             decision.tag,
@@ -340,11 +353,15 @@ def plan_of(
         for decision in decisions
         if not decision.keep
     )
+    expiries = tuple(
+        plan.Step(plan.Action.EXPIRE, tag, digest, digest, "its undo window is over")
+        for tag, digest in sorted(expired.items())
+    )
     return plan.RepositoryPlan(
         policy.name,
         plan.Place(side.store.name, side.repository),
-        steps=steps,
-        in_step=len(decisions) - len(steps),
+        steps=drops + expiries,
+        in_step=len(decisions) - len(drops),
         refused=refused,
     )
 

@@ -51,6 +51,14 @@ def fallback_tag(digest: str) -> str:
     return re.sub(r"[^a-zA-Z0-9._-]", "-", f"{algorithm[:32]}-{encoded[:64]}")
 
 
+TRASH = "syncer-trash-"
+
+
+def is_trash(tag: str) -> bool:
+    """Whether `tag` is one of ours that keeps a dropped digest alive for an undo."""
+    return tag.startswith(TRASH)
+
+
 _FALLBACK = re.compile(r"sha256-([0-9a-f]{64})")
 
 

@@ -105,7 +105,11 @@ class Stores:
             return layout.Layout(settings.layout, name, observer=self._observer)
         shared = self._registries.shared(name, settings)
         return client.Client(
-            shared, observer=self._observer, stop=self._stop, listed=settings.repos
+            shared,
+            observer=self._observer,
+            stop=self._stop,
+            listed=settings.repos,
+            collects=settings.collects_untagged,
         )
 
     def source(self, rule: ReplicateRule) -> trimmed.Source:

@@ -27,6 +27,7 @@ class Browser:
             "--headless=new",
             "--no-sandbox",
             "--disable-gpu",
+            "--hide-scrollbars",
             "--remote-debugging-pipe",
             f"--user-data-dir={directory / 'profile'}",
             "about:blank",

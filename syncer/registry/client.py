@@ -28,6 +28,7 @@ class Client:
         observer: Told of each request and of what goes wrong on the way.
         stop: Set when the run is to end: nothing new is asked then, and waits end.
         listed: Its repositories, where there is no catalog to ask.
+        collects: Whether it removes by itself what has no tag.
     """
 
     def __init__(
@@ -37,7 +38,9 @@ class Client:
         observer: Observer = ignore,
         stop: threading.Event | None = None,
         listed: Sequence[str] = (),
+        collects: bool = False,
     ) -> None:
+        self._collects = collects
         self._shared = shared
         self._listed = listed
         self._exchange = Exchange(shared, observer, stop or threading.Event())
@@ -59,6 +62,7 @@ class Client:
             catalog=learned.catalog,
             tag_delete=learned.tag_delete,
             referrers=learned.referrers.get(repository),
+            keeps_untagged=not self._collects,
         )
 
     def permit(self, count: int = 1) -> AbstractContextManager[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import httpx
 
 from syncer import errors, manifest, reference
@@ -86,10 +88,7 @@ def put(exchange: Exchange, repository: str, target: str, content: Manifest) -> 
         content.raw,
         ok=(201, 200, 202),
     )
-    try:
-        answer = exchange.ask(ask)
-    except errors.RegistryError as error:
-        raise _refusal(error, content) from error
+    answer = _sent(exchange, ask, content)
     stored = _named(answer)
     if stored and _known(stored) and manifest.digest_of(content.raw, _algorithm(stored)) != stored:
         raise _mismatch(exchange, repository, content.digest, stored)
@@ -188,6 +187,28 @@ def _checked(answer: Answer, target: str) -> str:
     if named and _algorithm(named) == _algorithm(target) and named != target:
         raise errors.DigestMismatchError(f"asked for manifest {target}, was offered {named}")
     return target
+
+
+def _sent(exchange: Exchange, ask: Ask, content: Manifest) -> Answer:
+    for attempt in itertools.count(1):
+        try:
+            return exchange.ask(ask)
+        except errors.RegistryError as error:
+            if not _raced(error, content):
+                raise _refusal(error, content) from error
+            passing = errors.UnavailableError(str(error), registry=exchange.name, codes=error.codes)
+        exchange.again(ask.method, attempt, passing)
+    raise AssertionError("`again` raises in the end")
+
+
+def _raced(error: errors.RegistryError, content: Manifest) -> bool:
+    """Whether a refusal cannot be meant: the digest is right, for it was taken from the bytes.
+
+    distribution 2.8 on a file system rewrites a link in place. While a child is put once more, be
+    it under a tag of its own, whoever puts its index finds the link empty and takes it for broken.
+    """
+    wrong = error.status == 400 and "DIGEST_INVALID" in error.codes
+    return wrong and _algorithm(content.digest) == _USUAL
 
 
 def _refusal(error: errors.RegistryError, content: Manifest) -> errors.SyncerError:

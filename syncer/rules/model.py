@@ -121,6 +121,8 @@ class Registry(Table):
             None for what `certs.d` has.
         proxy: `http://host:port`; empty for none; None for what the environment says.
         repos: Its repositories, for want of a catalog; empty: ask it.
+        collects_untagged: Whether it removes by itself what has no tag, so that what a policy drops
+            has to be kept under a trash tag until its undo window is over.
         window: When scheduled runs may be at it; empty: always.
     """
 
@@ -133,6 +135,7 @@ class Registry(Table):
     client_key: FilePath | None = None
     proxy: Proxy | None = None
     repos: Array[RepositoryName] = ()
+    collects_untagged: bool = False
     window: Array[Window] = ()
 
     _name: str = PrivateAttr("")

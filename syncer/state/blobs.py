@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from itertools import islice
 
-from sqlalchemy import Connection, Executable, delete, func, select
+from sqlalchemy import Connection, delete
 from sqlalchemy.dialects.sqlite import insert
 
 from syncer import errors
@@ -15,8 +13,13 @@ from syncer.state import engine, records, repositories, tables
 from syncer.state.writer import Writer
 
 CANDIDATES = 5
-_PARAMETERS = 500
-_BLOB, _REPOSITORY = tables.core(tables.BlobLocation), tables.core(tables.Repository)
+_BLOB = tables.core(tables.BlobLocation)
+_NEWEST = """
+    SELECT repository.name FROM blob_location
+    JOIN repository ON repository.id = blob_location.repository_id
+    WHERE blob_location.digest = ? AND repository.registry = ?
+    ORDER BY blob_location.last_seen DESC, repository.name LIMIT ?
+"""
 
 
 class Blobs:
@@ -28,13 +31,13 @@ class Blobs:
 
     def locations(self, registry: str, digests: Collection[str]) -> dict[str, tuple[str, ...]]:
         """For each digest that is known, up to five repositories that may have it, newest first."""
-        found: defaultdict[str, list[str]] = defaultdict(list)
-        wanted = iter(digests)
-        with self._database.read() as connection:
-            while some := list(islice(wanted, _PARAMETERS)):
-                for digest, repository in connection.execute(_newest(registry, some)):
-                    found[digest].append(repository)
-        return {digest: tuple(names) for digest, names in found.items()}
+        found = {
+            digest: tuple(
+                name for (name,) in self._database.quick(_NEWEST, digest, registry, CANDIDATES)
+            )
+            for digest in digests
+        }
+        return {digest: names for digest, names in found.items() if names}
 
     def remember(self, registry: str, repository: str, digests: Iterable[str]) -> None:
         """Records, soon, that this repository has these blobs.
@@ -54,23 +57,6 @@ class Blobs:
             connection.execute(
                 delete(_BLOB).where(_BLOB.c.digest == digest, _BLOB.c.repository_id == number)
             )
-
-
-def _newest(registry: str, digests: list[str]) -> Executable:
-    rank = func.row_number().over(
-        partition_by=_BLOB.c.digest, order_by=(_BLOB.c.last_seen.desc(), _REPOSITORY.c.name)
-    )
-    ranked = (
-        select(_BLOB.c.digest, _REPOSITORY.c.name, rank.label("rank"))
-        .join(_REPOSITORY, _REPOSITORY.c.id == _BLOB.c.repository_id)
-        .where(_REPOSITORY.c.registry == registry, _BLOB.c.digest.in_(digests))
-        .subquery()
-    )
-    return (
-        select(ranked.c.digest, ranked.c.name)
-        .where(ranked.c.rank <= CANDIDATES)
-        .order_by(ranked.c.rank)
-    )
 
 
 def store(connection: Connection, seen: Sequence[records.BlobSeen]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,16 @@ class Database:
         """A read-only transaction: one consistent view."""
         with translated(self.path), self._engine.connect() as connection, connection.begin():
             yield connection
+
+    def quick(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """All rows of one small query in plain SQL, values as SQLite keeps them.
+
+        For what is asked for each blob or tag: SQLAlchemy takes ten times as long for it.
+        """
+        with translated(self.path), closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:

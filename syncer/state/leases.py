@@ -22,6 +22,9 @@ from syncer.state.writer import Writer
 
 LIFE = timedelta(seconds=60)
 _LEASE = tables.core(tables.Lease)
+_EXPIRES = """
+    SELECT expires FROM lease WHERE registry = ? AND repository = ? AND holder = ? AND token = ?
+"""
 _FREE = {"holder": "", "expires": datetime(1970, 1, 1, tzinfo=UTC)}
 
 
@@ -108,10 +111,10 @@ class Leases:
     def check(self, lease: Lease) -> None:
         """See `Lease.check`. A lease that ran out while nobody took it is taken again."""
         self._writer.check()
-        query = select(_LEASE.c.expires).where(self._is_ours(lease))
-        with self._database.read() as connection:
-            expires = connection.execute(query).scalar()
-        if expires is None or (expires <= self._database.now() and not self._renew(lease)):
+        place = (lease.registry, lease.repository, self._holder, lease.token)
+        found = self._database.quick(_EXPIRES, *place)
+        now = self._database.now()
+        if not found or (tables.moment(found[0][0]) <= now and not self._renew(lease)):
             raise errors.LeaseLostError(
                 f"the lease of {lease.repository} at {lease.registry} was lost to another run"
             )

@@ -130,6 +130,27 @@ def test_undo_of_an_overwrite_restores_what_stood_before(tmp_path: Path, registr
     assert content.fetch(us, "prod/app", "v1")[2] == first
 
 
+def test_where_a_registry_collects_what_has_no_tag_a_trash_tag_keeps_it_for_its_undo_window(
+    operator: Operator,
+) -> None:
+    operator.extra["us"] = 'auth = "anonymous"\ncollects_untagged = true'
+    us = operator.registries["us"]
+    tags = content.series(us, "prod/app", 3)
+    aged(operator)
+    operator.prune(apply=True)
+    (trash,) = us_tags(operator) - set(tags)
+    assert trash.startswith("syncer-trash-")
+    assert content.fetch(us, "prod/app", trash)[0] == tags["v1.0.0"].data
+
+    operator.ahead += timedelta(days=2)
+    assert operator.prune(apply=True).drops == 0, "trash is invisible to rules and counts"
+    assert trash in us_tags(operator)
+    operator.ahead += timedelta(days=14)
+    operator.prune(apply=True)
+
+    assert us_tags(operator) == {"v1.0.1", "v1.0.2"}
+
+
 def test_undo_says_what_it_cannot_find(operator: Operator) -> None:
     with pytest.raises(errors.UsageError, match="nothing was dropped"):
         operator.undo("us/prod/app:v1")

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from syncer import patterns
+from syncer import patterns, retention
 from syncer.retention import Guard, Keep, Node, Pin, RetentionPolicy, Rule, Snapshot, TagFact
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
@@ -243,3 +243,8 @@ def without(snapshot: Snapshot, tags: Iterable[str]) -> Snapshot:
     gone = set(tags)
     left = tuple(fact for fact in snapshot.tags if fact.tag not in gone)
     return Snapshot(**{**vars(snapshot), "tags": left})
+
+
+def dropped(policy: RetentionPolicy, snapshot: Snapshot, now: datetime = NOW) -> set[str]:
+    """What the product drops."""
+    return {each.tag for each in retention.decide(policy, snapshot, now) if not each.keep}

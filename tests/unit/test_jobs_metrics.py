@@ -116,8 +116,9 @@ def test_lag_counts_from_the_start_of_the_last_run_in_step_and_grows(daemon: Dae
 
 def test_there_is_no_lag_before_the_first_full_pass(daemon: Daemon) -> None:
     assert daemon.value("syncer_lag_seconds", rule="mirror", target="b") is None
-    daemon.finished("interrupted", timedelta(days=3), full_pass=False)
-    assert daemon.value("syncer_lag_seconds", rule="mirror", target="b") is None
+    for in_step in (False, True):
+        daemon.finished("interrupted", timedelta(days=3), in_step=in_step, full_pass=False)
+        assert daemon.value("syncer_lag_seconds", rule="mirror", target="b") is None
 
 
 def test_the_last_outcome_is_one_among_all(daemon: Daemon) -> None:

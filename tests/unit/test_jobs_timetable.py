@@ -87,6 +87,12 @@ def test_what_would_find_the_same_again_waits_for_its_schedule(outcome: str) -> 
     assert retry(record(NOW, outcome, consecutive_failures=3)) is None
 
 
+def test_what_others_hold_is_asked_for_again_in_ten_minutes() -> None:
+    held = record(NOW - 2 * MINUTE, "held")
+    assert first("0 3 * * *", held) == NOW - MINUTE + 10 * MINUTE
+    assert first("every 5m", held) == NOW + 3 * MINUTE
+
+
 @given(st.integers(0, 10_000))
 def test_waits_double_up_to_an_hour(failures: int) -> None:
     waits = [
