@@ -15,7 +15,7 @@ class Webhook:
     """A context manager; between `with` and its end it takes notices at `url`.
 
     Attributes:
-        status: What it answers.
+        status: What it answers to a request that comes now.
         taken: The bodies it answered with a 2xx.
         attempts: How many requests came.
     """
@@ -64,11 +64,12 @@ class Webhook:
         class Answer(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status = hook.status
                 hook.attempts += 1
                 hook._free.wait()
-                if hook.status < 300:
+                if status < 300:
                     hook.taken.append(body)
-                self.send_response(hook.status)
+                self.send_response(status)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:

@@ -67,9 +67,8 @@ def counts(run: Run) -> str:
 
 def _rules(view: View) -> list[Row]:
     records = {(each.rule, each.target): each for each in view.state.rules.all()}
-    newest = {
-        name: run for run in reversed(view.state.runs.latest(limit=500)) for name in run.rules
-    }
+    ended = [run for run in view.state.runs.latest(limit=500) if run.finished]
+    newest = {name: run for run in reversed(ended) for name in run.rules}
     next_runs, running = view.next_runs(), {run.rule: run for run in view.live.running}
     rows: list[Row] = []
     for rule in rules_of(view.live.rules):
