@@ -118,8 +118,10 @@ def _machine() -> str:
     registry = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True)  # noqa: S607, PLW1510 - without it nothing starts
     return "\n".join(
         (
-            f"{dt.datetime.now(dt.UTC):%F %R}Z, {os.cpu_count()} cores of {model}, load {load:.1f},"
-            f" Linux {platform.release()}, Python {platform.python_version()}",
+            (
+                f"{dt.datetime.now(dt.UTC):%F %R}Z, {os.cpu_count()} cores of {model}, load"
+                f" {load:.1f}, Linux {platform.release()}, Python {platform.python_version()}"
+            ),
             *(tool.version() for tool in tools.values()),
             registry.stdout.strip(),
         )

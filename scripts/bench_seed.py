@@ -8,7 +8,7 @@ import random
 import shutil
 from pathlib import Path
 
-from tests import content
+from tests import client, content
 from tests.content import Blob, Content
 
 _PIECE = 8 * 1024 * 1024
@@ -45,11 +45,11 @@ class Layout:
             self._link(repository, f"_layers/{_path(digest)}", digest)
         body = {
             "schemaVersion": 2,
-            "mediaType": content.OCI_MANIFEST,
+            "mediaType": client.OCI_MANIFEST,
             "config": config.descriptor(),
             "layers": blobs,
         }
-        made = Content(json.dumps(body).encode(), content.OCI_MANIFEST)
+        made = Content(json.dumps(body).encode(), client.OCI_MANIFEST)
         self._store(config)
         self._store(made)
         self._name(repository, tag, made.digest)
@@ -67,7 +67,7 @@ class Layout:
             self.sizes[blob.digest] = len(blob.data)
 
     def _noise(self, seed: str, size: int, *, zeros: bool) -> content.Json:
-        dice, digest = random.Random(seed), hashlib.sha256()
+        dice, digest = random.Random(seed), hashlib.sha256()  # noqa: S311 - content, no secret
         written = self.root / "being-written"
         written.parent.mkdir(parents=True, exist_ok=True)
         with written.open("wb") as file:

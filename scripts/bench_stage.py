@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from scripts.bench_cases import Case
 from scripts.bench_seed import Layout, tags_of
@@ -73,7 +73,7 @@ class Stage:
         self._stack = ExitStack()
         self._ports: list[int] = []
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
             if self.case.tiny:
                 for _ in self.registries:
