@@ -171,7 +171,7 @@ class _Target:
             self._source,
             step.digest,
             self._target,
-            lambda listed: copy.list_referrers(self._target, subject, listed.manifests),
+            lambda listed: copy.merge_listing(self._target, subject, listed.manifests),
             then,
         )
 

@@ -282,7 +282,7 @@ class Repository:
             source,
             standing,
             overwrite=rule.overwrite,
-            ours=self._all.memory.ours(where) if target.listed else (),
+            ours=self._all.memory.ours(where, self._source.key) if target.listed else (),
             suppressed=self._all.memory.suppressed(where),
             unmatched=self._all_tags,
         )

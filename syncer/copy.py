@@ -28,6 +28,7 @@ __all__ = [
     "Destination",
     "Side",
     "list_referrers",
+    "merge_listing",
 ]
 
 # Blobs up to this size are read whole, checked, and only then offered to the target.
@@ -332,12 +333,19 @@ def _put(target: Destination, content: Manifest) -> None:
 def list_referrers(target: Destination, subject: str, found: Sequence[Descriptor]) -> bool:
     """Sees to it that the target lists these referrers; returns whether that took a write.
 
-    Where the target has the API, putting the manifests was enough. Elsewhere the index under the
-    fallback tag is added to, never replaced.
+    Where the target has the API, putting the manifests was enough.
+    """
+    if target.store.referrers_api(target.repository):
+        return False
+    return merge_listing(target, subject, found)
+
+
+def merge_listing(target: Destination, subject: str, found: Sequence[Descriptor]) -> bool:
+    """Adds to the index under a subject's fallback tag; returns whether that took a write.
+
+    What stands there is kept. A target that has the API may have such a tag, too: as a copy.
     """
     store_, repository = target.store, target.repository
-    if store_.referrers_api(repository):
-        return False
     tag = reference.fallback_tag(subject)
     try:
         standing: Manifest | None = store_.manifest(repository, tag)

@@ -235,7 +235,7 @@ class _Drops:
         standing = self._standing(step)
         kept = self._keep(step, standing)
         try:
-            self._remove(step)
+            self._remove(step, standing)
         except errors.SyncerError:
             # Whether it is gone is for the next look to say; what is there cannot be undone.
             if self._store.resolve(self._repository, step.tag) is not None:
@@ -263,7 +263,8 @@ class _Drops:
 
     def _keep(self, step: plan.Step, standing: Manifest) -> list[int]:
         """Saves what undo needs, for every tag that goes with this one; on disk when it returns."""
-        together = sorted(self._tags[step.digest]) if self._by_digest(step) else [step.tag]
+        whole = self._by_digest(step, standing)
+        together = sorted(self._tags[step.digest]) if whole else [step.tag]
         children = tuple(self._children(standing, 0))
         trash = self._trash(standing)
         order, policy = self._owner.order, self._policy
@@ -297,15 +298,17 @@ class _Drops:
         self._store.put_manifest(self._repository, tag, standing)
         return tag
 
-    def _by_digest(self, step: plan.Step) -> bool:
+    def _by_digest(self, step: plan.Step, standing: Manifest) -> bool:
         """Whether the digest itself may go: every tag on it goes, and nothing that stays holds it."""
         can = self._store.capabilities(self._repository)
         if can.tag_delete is not TagDelete.DIGEST or not can.keeps_untagged:
             return False  # where a trash tag keeps the digest, it would go with it
+        if standing.subject is not None:
+            return False  # what it refers to may stay, and then so does this (I1)
         return self._tags[step.digest] <= self._dropping and step.digest in self._free
 
-    def _remove(self, step: plan.Step) -> None:
-        if self._by_digest(step):
+    def _remove(self, step: plan.Step, standing: Manifest) -> None:
+        if self._by_digest(step, standing):
             self._store.delete_manifest(self._repository, step.digest)
             self._gone.add(step.digest)
         else:

@@ -30,8 +30,11 @@ class Lease(Protocol):
 class Memory(Protocol):
     """What a copy asks and tells. A repository is named by its registry's key and its name."""
 
-    def ours(self, where: Where) -> Bindings:
-        """The (tag, digest) pairs we wrote there or found in step before."""
+    def ours(self, where: Where, source: Where) -> Bindings:
+        """The (tag, digest) pairs we wrote there from `source`, or found in step with it before.
+
+        What another rule brought from another source is not this rule's to replace.
+        """
 
     def suppressed(self, where: Where) -> Bindings:
         """The (tag, digest) pairs a retention policy dropped there."""
@@ -81,7 +84,7 @@ class NoMemory:
         def release(self) -> None:
             """Nobody waits."""
 
-    def ours(self, where: Where) -> Bindings:  # noqa: ARG002
+    def ours(self, where: Where, source: Where) -> Bindings:  # noqa: ARG002
         """See `Memory`."""
         return self._All()
 

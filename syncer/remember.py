@@ -53,13 +53,14 @@ class StateMemory:
         self._lock = threading.Lock()
         self._held: dict[Where, _Shared] = {}
 
-    def ours(self, where: Where) -> Bindings:
+    def ours(self, where: Where, source: Where) -> Bindings:
         """See `Memory`."""
         return {
             (tag, digest)
             for tag, records in self._state.tags.seen(*where).items()
             for digest, record in records.items()
             if record.ours
+            and (record.source_registry, record.source_repository) in (source, ("", ""))
         }
 
     def suppressed(self, where: Where) -> Bindings:

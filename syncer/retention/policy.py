@@ -142,7 +142,7 @@ class Pin:
     line: int = 0
 
     def __str__(self) -> str:
-        place = f"pinned by {self.file}:{self.line}"
+        place = f"pinned by {self.file}:{self.line}" if self.line else f"pinned by {self.file}"
         return f"{place}: {self.reason}" if self.reason else place
 
 

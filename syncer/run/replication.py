@@ -120,6 +120,6 @@ def _note_rules(run: Run, rules: Sequence[ReplicateRule], *, narrowed: bool) -> 
                 started=run.started,
                 outcome=report.outcome,
                 in_step=report.outcome == "ok",
-                full_pass=report.outcome not in ("interrupted", "held"),
+                full_pass=report.outcome in ("ok", "partial", "empty", "refused"),
                 tags_behind=report.behind,
             )

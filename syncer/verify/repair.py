@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from syncer import copy, errors, plan, work
+from syncer import copy, errors, plan, reference, work
 from syncer.manifest import Manifest
 from syncer.memory import Lease, Memory
 from syncer.verify.findings import Finding, Wrong
@@ -154,15 +154,16 @@ class Repair:
         """Has the target list what refers to one subject, all of it in one write."""
         there = [finding for finding in group if finding.digest not in self._failed]
         found = [finding.descriptor for finding in there]
+        subject = group[0].by
+        copied = reference.fallback_tag(subject) in {finding.tag for finding in group}
+        listing = copy.merge_listing if copied else copy.list_referrers
 
         def listed(outcome: work.Outcome[bool]) -> None:
             for finding in there:
                 self._end(finding, lambda: None)(outcome)
             ended()
 
-        self._run.submit(
-            lambda: copy.list_referrers(self._target, group[0].by, found), listed, copy.PUT
-        )
+        self._run.submit(lambda: listing(self._target, subject, found), listed, copy.PUT)
 
     def _tag(self, finding: Finding, ended: Callable[[], None]) -> None:
         known = self._comparison.manifests.get(finding.digest)

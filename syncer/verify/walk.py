@@ -143,13 +143,13 @@ class Walk:
         """Looks at referrers under a fallback tag, to which the target may have added its own."""
         then, subject = at.join.part(), reference.subject_of(at.tag)
 
-        def read(outcome: work.Outcome[tuple[Manifest, Manifest]]) -> None:
-            if isinstance(outcome.error, errors.NotFoundError):
-                self.findings.append(Finding(Wrong.TAG, at.tag, at.digest, at.digest))
-            elif outcome.error is not None:
+        def read(outcome: work.Outcome[tuple[Manifest, Manifest] | None]) -> None:
+            if outcome.error is not None:
                 self._fail(at.tag, at.digest, outcome.error)
+            elif outcome.value is None:
+                self.findings.append(Finding(Wrong.TAG, at.tag, at.digest, at.digest))
             else:
-                standing, wanted = outcome.get()
+                standing, wanted = outcome.value
                 self._listed(wanted.manifests, _digests(standing.manifests), at, 0, subject)
                 self._parts(wanted, at, then, 0)
                 return
@@ -157,8 +157,11 @@ class Walk:
 
         self._run.submit(lambda: self._listings(at), read, copy.READ)
 
-    def _listings(self, at: _At) -> tuple[Manifest, Manifest]:
-        standing = self._target.store.manifest(self._target.repository, at.tag)
+    def _listings(self, at: _At) -> tuple[Manifest, Manifest] | None:
+        try:
+            standing = self._target.store.manifest(self._target.repository, at.tag)
+        except errors.NotFoundError:
+            return None
         if standing.digest == at.digest:
             return standing, standing
         return standing, self._source.store.manifest(self._source.repository, at.digest)
@@ -203,7 +206,7 @@ class Walk:
 
         def read(outcome: work.Outcome[Manifest]) -> None:
             def add(_: work.Outcome[None]) -> None:
-                if finding.digest not in self._unlisted:
+                if finding.wrong is Wrong.BYTES or finding.digest not in self._unlisted:
                     is_index = outcome.error is None and outcome.get().is_index
                     self.findings.append(dataclasses.replace(finding, is_index=is_index))
                 end(work.DONE)

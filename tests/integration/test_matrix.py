@@ -233,3 +233,21 @@ def test_sha512_keeps_its_digests_where_the_target_can_hold_it(
 
 def _sha512(end: OnDisk, data: bytes, media_type: str) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": end.write(data, "sha512"), "size": len(data)}
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(1, "ok"), (99, "partial")])
+def test_a_right_digest_that_a_registry_calls_wrong_is_put_once_more(
+    tmp_path: Path, registry: Factory, times: int, outcome: str
+) -> None:
+    """Distribution 2.8 says so of an index one of whose children is being put at that moment."""
+    eu = registry()
+    content.push(eu, "zoo", "nested", content.index(content.platforms()))
+    content.push(eu, "zoo", "v1", content.manifest())
+    with FakeRegistry() as us:
+        us.on("PUT", ".*/manifests/nested", lambda asked: asked.fail(400, "DIGEST_INVALID"), times)
+
+        report = between(tmp_path, eu, us, ONE).sync()
+
+    assert report.outcome == outcome
+    assert [event.code for event in report.errors] == ["DIGEST_INVALID"] * (outcome == "partial")
+    assert report.retries == (1 if outcome == "ok" else 3)

@@ -126,6 +126,24 @@ def test_a_child_of_an_index_that_stays_is_never_deleted_with_its_own_tag(
     assert content.fetch(us, "prod/app", child.digest)[0] == child.data
 
 
+def test_a_tagged_referrer_of_what_stays_loses_its_tag_and_not_its_content(
+    operator: Operator,
+) -> None:
+    us = operator.registries["us"]
+    content.series(us, "prod/app", 2)
+    subject = content.manifest("subject")
+    content.push(us, "prod/app", "kept", subject)
+    signature = content.artifact(subject)
+    content.push(us, "prod/app", "v0.0.1", signature)
+    aged(operator)
+
+    pruned = operator.prune(apply=True)
+
+    assert pruned.report.outcome == "ok", pruned.report.as_dict()
+    assert "v0.0.1" not in us_tags(operator)
+    assert content.fetch(us, "prod/app", signature.digest)[0] == signature.data
+
+
 def test_two_tags_on_one_digest_of_which_one_stays_lose_only_the_other(operator: Operator) -> None:
     us = operator.registries["us"]
     tags = content.series(us, "prod/app", 3)

@@ -104,6 +104,24 @@ def test_an_entry_made_at_the_target_says_what_the_referrer_is(
     assert entries[plain.digest]["artifactType"] == content.OCI_CONFIG
 
 
+def test_a_listing_that_was_copied_to_a_target_with_the_api_is_kept_in_step(
+    tmp_path: Path, registry: Factory, api: FakeRegistry
+) -> None:
+    eu, subject = registry(), content.manifest("signed")
+    operator = between(tmp_path, eu, api, RULE)
+    content.push(eu, REPOSITORY, "v1", subject)
+    for seed in ("first", "second"):
+        attach(eu, REPOSITORY, content.artifact(subject, seed=seed))
+        assert operator.sync().outcome == "ok"
+
+    again = operator.sync()
+
+    assert (again.outcome, again.total("done")) == ("ok", 0)
+    assert len(referrers(api.url, REPOSITORY, subject.digest)) == 2
+    listing = json.loads(content.fetch(api.url, REPOSITORY, fallback(subject))[0])
+    assert len(listing["manifests"]) == 2
+
+
 @pytest.mark.parametrize("eu_has_api", [0, 1])
 def test_the_targets_own_referrers_survive_beside_the_sources(
     tmp_path: Path, registry: Factory, api: FakeRegistry, eu_has_api: int

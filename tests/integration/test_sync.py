@@ -184,6 +184,22 @@ def test_two_sources_on_one_name_copy_neither(tmp_path: Path, registry: Factory)
     assert operator.registries["us"].probe("/v2/prod/app/tags/list") == 404
 
 
+def test_what_another_rule_brought_from_another_source_is_not_ours_to_replace(
+    tmp_path: Path, registry: Factory
+) -> None:
+    """Run one at a time, as the daemon does, two rules must not overwrite each other for ever."""
+    rules = MIRROR + MIRROR.replace('"mirror"', '"second"').replace('"eu"', '"asia"')
+    operator = Operator(tmp_path, {"eu": registry(), "us": registry(), "asia": registry()}, rules)
+    first = content.push(operator.registries["eu"], "prod/app", "v1", content.manifest("eu"))
+    content.push(operator.registries["asia"], "prod/app", "v1", content.manifest("asia"))
+
+    assert operator.sync("mirror").outcome == "ok"
+    report = operator.sync("second")
+
+    assert report.outcome == "partial"
+    assert content.fetch(operator.registries["us"], "prod/app", "v1")[2] == first
+
+
 def test_a_read_only_target_fails_with_a_sentence(tmp_path: Path, registry: Factory) -> None:
     operator = Operator(tmp_path, {"eu": registry(), "us": registry(readonly=True)}, MIRROR)
     content.series(operator.registries["eu"], "prod/app", 1)

@@ -499,3 +499,19 @@ def test_bytes_that_were_broken_on_the_way_are_read_once_more(
         assert operator.verify().report.outcome == "ok"
         us.on("GET", f".*{child.digest}", broken, times=2)
         assert wrong(operator.verify()) == {("us/prod/app:multi", "MANIFEST_WRONG")}
+
+
+def test_a_listing_that_a_target_with_the_api_holds_as_a_copy_is_repaired_too(
+    tmp_path: Path, registry: Factory
+) -> None:
+    subject = content.manifest("signed")
+    with FakeRegistry() as us:
+        us.notes_subjects = True
+        operator = between(tmp_path, registry(), us, RULE)
+        fill(operator, v1=subject)
+        for seed in ("first", "second"):
+            attach(operator.registries["eu"], REPOSITORY, content.artifact(subject, seed=seed))
+            assert operator.verify(repair=True).report.outcome == "ok"
+
+        assert operator.verify().report.outcome == "ok"
+        assert operator.sync().total("done") == 0
