@@ -110,4 +110,5 @@ def conclude(pruned: run.Pruned, apply: str) -> None:
         console.say(f"refused as a whole: {pruned.refused}", "red")
     elif pruned.drops:
         line = f"syncer apply {pruned.plan}" if pruned.plan else apply
+        console.say("its space comes back with the registry's own garbage collection after that")
         console.say(f"nothing was dropped; to drop it: {line}")

@@ -70,11 +70,12 @@ class Transport(httpx.BaseTransport):
         origin = Origin.of(request.url)
         aborts = self._aborts
         try:
-            if kept := self._kept(origin):
+            again = _replayable(request)
+            if kept := self._kept(origin, sure=not again):
                 try:
                     return self._exchange(kept, request)
                 except ConnectionError:
-                    if not _replayable(request) or self._aborts != aborts:
+                    if not again or self._aborts != aborts:
                         raise
             return self._exchange(self._dial(origin), request)
         except (OSError, UnicodeError, errors.ProtocolError) as error:
@@ -157,8 +158,8 @@ class Transport(httpx.BaseTransport):
                 reason = str(error)
         return errors.UnavailableError(f"{asked}: {reason}", registry=self._registry)
 
-    def _kept(self, origin: Origin) -> Connection | None:
-        """An idle connection that still looks alive."""
+    def _kept(self, origin: Origin, *, sure: bool) -> Connection | None:
+        """An idle connection; `sure` looks whether it is still alive, for what is sent only once."""
         oldest = time.monotonic() - _IDLE_SECONDS
         while True:
             with self._lock:
@@ -166,7 +167,7 @@ class Transport(httpx.BaseTransport):
                 if not idle:
                     return None
                 connection = idle.pop()
-            if not connection.stale(oldest):
+            if connection.idle_since >= oldest and not (sure and connection.wire.stale()):
                 return connection
             self.drop(connection)
 

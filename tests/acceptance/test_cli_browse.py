@@ -295,6 +295,7 @@ us/R/app (newest): 1 tag would go, 2 stay
   keep 2: rule 1: last 2
 
 ok: 1 tag in 1 repository would go, 3 stay
+its space comes back with the registry's own garbage collection after that
 nothing was dropped; to drop it: syncer apply X
 """
     )
