@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from syncer import errors, events, manifest, reference, spool, store, work
 from syncer.manifest import Descriptor, Manifest
@@ -90,6 +91,7 @@ class Copier:
         self._attached = work.Once()
         run.when_stuck(self._break_circle)
         self._apis: dict[str, bool] = {}
+        self._full: dict[tuple[str, str], errors.QuotaError] = {}
         self._convoy = work.Convoy()
         self._landed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
 
@@ -111,16 +113,24 @@ class Copier:
         `write` puts the manifest itself, under whatever names it should have. `known` spares the
         reading of a manifest that is already at hand.
         """
+        if full := self._full.get(_project(target)):
+            then(work.Outcome(error=full))  # its source is not even read
+            return
+
+        def ended(outcome: work.Outcome[Any]) -> None:
+            if isinstance(outcome.error, errors.QuotaError):
+                self._full.setdefault(_project(target), outcome.error)
+            then(outcome)
 
         def complete(outcome: work.Outcome[Manifest]) -> None:
             if outcome.error is not None:
-                then(outcome)
+                ended(outcome)
                 return
-            self._run.submit(lambda: write(outcome.get()), then, PUT)
+            self._run.submit(lambda: write(outcome.get()), ended, PUT)
 
         def attached(outcome: work.Outcome[None]) -> None:
             if outcome.error is not None:
-                then(outcome)
+                ended(outcome)
             else:
                 self._complete(source, digest, target, complete, known=known)
 
@@ -274,7 +284,10 @@ class Copier:
 
         def carry(end: work.Then) -> None:
             landed = tuple(self._landed[key])
-            self._run.submit(lambda: self._carry(source, blob, target, landed), end, CARRY)
+            if full := self._full.get(_project(target)):
+                end(work.Outcome(error=full))
+            else:
+                self._run.submit(lambda: self._carry(source, blob, target, landed), end, CARRY)
 
         def landed(end: work.Then) -> work.Then:
             def told(outcome: work.Outcome[None]) -> None:
@@ -324,6 +337,11 @@ class Copier:
             lambda: self._spool.open(source.store, source.repository, blob),
             self._mounts(source, blob, target, landed),
         )
+
+
+def _project(target: Side) -> tuple[str, str]:
+    """What quotas are given to: the registry and the first part of the repository's name."""
+    return (target.store.key, target.repository.partition("/")[0])
 
 
 def _put(target: Destination, content: Manifest) -> None:

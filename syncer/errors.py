@@ -21,6 +21,7 @@
     +-- RegistryError                    1   an answer or a silence of a registry
         +-- UnauthorizedError            1   it does not know us
         +-- DeniedError                  1   it knows us and says no
+        |   +-- QuotaError               1   no room is left for this project
         +-- NotFoundError                1
         +-- UnsupportedError             1   the registry does not do that
         +-- TooManyRequestsError         1
@@ -215,6 +216,12 @@ class DeniedError(RegistryError):
     """The registry knows us and does not allow this."""
 
     code = "DENIED"
+
+
+class QuotaError(DeniedError):
+    """The registry gives this project no more room; nothing more is sent to it in this run."""
+
+    code = "QUOTA"
 
 
 class NotFoundError(RegistryError):

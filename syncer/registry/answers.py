@@ -17,6 +17,8 @@ from syncer import errors, log
 
 _BODY_SHOWN = 200
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
+# Harbor: "will exceed the configured upper limit"; the hosted registries: "quota", "storage limit".
+_QUOTA = re.compile(r"(?i)\bquota\b|configured upper limit|storage limit")
 _HARMLESS = frozenset({"n", "last", "mount", "from", "digest", "artifactType", "service", "scope"})
 
 
@@ -54,6 +56,7 @@ BY_CODE: Mapping[tuple[int, str], tuple[type[errors.RegistryError], int]] = {
 _HINTS: Mapping[type[errors.RegistryError], str] = {
     errors.UnauthorizedError: "check the credentials of registry {name}",
     errors.DeniedError: "the account of registry {name} may not do this",
+    errors.QuotaError: "make room in registry {name}, or raise the project's quota there",
 }
 
 
@@ -74,6 +77,8 @@ def failure(
     if kind is errors.UnauthorizedError and _insufficient(headers):
         # distribution answers so however often one asks: known, but not allowed.
         kind = errors.DeniedError
+    if kind is errors.DeniedError and _QUOTA.search(message):
+        kind = errors.QuotaError
     what = " ".join((str(status), *codes[:1])) + (f": {message}" if message else "")
     hint = _HINTS.get(kind, "").format(name=registry)
     return kind(
