@@ -88,7 +88,7 @@ class Connection:
                 return self._last_words(method)
         else:
             self.wire.send(head)
-        patience = self._patience.answer + length // _COMMIT_RATE
+        patience = self._patience.answer + length / _COMMIT_RATE
         answer = self.wire.head(method, patience)
         return answer if whole else _closing(answer)
 
@@ -119,6 +119,10 @@ class Connection:
 
     def _last_words(self, method: str) -> wire.Head:
         return _closing(self.wire.head(method, _LAST_WORDS))
+
+    def stale(self, oldest: float) -> bool:
+        """Whether the connection is no longer good for a request."""
+        return self.idle_since < oldest or self.wire.stale()
 
     def shutdown(self) -> None:
         """Ends whatever another thread waits for on this connection, at once."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlencode, urljoin
 
 import httpx
 
@@ -108,8 +107,8 @@ class Exchange:
 
     def url(self, path: str, **query: str) -> httpx.URL:
         """The URL of `path`, such as `/v2/`, at the registry."""
-        mark = "?" if query else ""
-        return httpx.URL(f"{self.shared.url}{path}{mark}{urlencode(query)}")
+        url = httpx.URL(self.shared.url + path)
+        return url.copy_merge_params(query) if query else url
 
     def own(self, url: httpx.URL) -> bool:
         """Whether `url` lies where our credentials may go."""
@@ -122,7 +121,7 @@ class Exchange:
             ProtocolError: It is none, or it leads from https to http.
         """
         try:
-            url = httpx.URL(urljoin(str(base), reference))
+            url = base.join(reference)
         except (httpx.InvalidURL, ValueError):
             url = httpx.URL("")
         if url.scheme not in ("http", "https") or not url.host or "%" in url.host:

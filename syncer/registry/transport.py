@@ -70,12 +70,11 @@ class Transport(httpx.BaseTransport):
         origin = Origin.of(request.url)
         aborts = self._aborts
         try:
-            again = _replayable(request)
-            if kept := self._kept(origin, sure=not again):
+            if kept := self._kept(origin):
                 try:
                     return self._exchange(kept, request)
                 except ConnectionError:
-                    if not again or self._aborts != aborts:
+                    if not _replayable(request) or self._aborts != aborts:
                         raise
             return self._exchange(self._dial(origin), request)
         except (OSError, UnicodeError, errors.ProtocolError) as error:
@@ -158,8 +157,8 @@ class Transport(httpx.BaseTransport):
                 reason = str(error)
         return errors.UnavailableError(f"{asked}: {reason}", registry=self._registry)
 
-    def _kept(self, origin: Origin, *, sure: bool) -> Connection | None:
-        """An idle connection; `sure` looks whether it is still alive, for what is sent only once."""
+    def _kept(self, origin: Origin) -> Connection | None:
+        """An idle connection that still looks alive."""
         oldest = time.monotonic() - _IDLE_SECONDS
         while True:
             with self._lock:
@@ -167,7 +166,7 @@ class Transport(httpx.BaseTransport):
                 if not idle:
                     return None
                 connection = idle.pop()
-            if connection.idle_since >= oldest and not (sure and connection.wire.stale()):
+            if not connection.stale(oldest):
                 return connection
             self.drop(connection)
 

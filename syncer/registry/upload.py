@@ -236,8 +236,7 @@ class _Upload:
     def _move(self, answer: Answer) -> httpx.URL:
         """Follows the upload to where the answer says it goes on."""
         if where := answer.headers.get("location"):
-            found = self._exchange.join(answer.url, where)
-            self._location = found.copy_with(fragment=None) if found.fragment else found
+            self._location = self._exchange.join(answer.url, where).copy_with(fragment=None)
         if self._location is None:
             raise errors.ProtocolError(
                 f"{self._exchange.name} opened an upload and does not say where",

@@ -67,7 +67,7 @@ class Wire:
 
     def send(self, data: bytes | memoryview) -> None:
         """Sends all of `data` within the idle time."""
-        self._within(self._patience.idle)
+        self.sock.settimeout(self._patience.idle)
         self.sock.sendall(data)
 
     def stale(self) -> bool:
@@ -108,7 +108,7 @@ class Wire:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("no answer in time")
-            self._within(left)
+            self.sock.settimeout(left)
             piece = self.sock.recv(HEAD_LIMIT)
             if not piece:
                 raise ConnectionResetError("the connection was closed without an answer")
@@ -132,7 +132,7 @@ class Wire:
             view[: len(piece)] = piece
             return len(piece)
         started = time.monotonic()
-        self._within(self._patience.idle)
+        self.sock.settimeout(self._patience.idle)
         count = self.sock.recv_into(view)
         self._pace(count, time.monotonic() - started)
         return count
@@ -164,15 +164,6 @@ class Wire:
                     return 0
             raise errors.ProtocolError("the trailers of the answer do not end")
         return size
-
-    def _within(self, seconds: float) -> None:
-        """Lets the next call wait so long, or up to a hundredth longer.
-
-        Setting it anew is a system call for which Python lets another thread have its turn.
-        """
-        now = self.sock.gettimeout()
-        if now is None or not seconds <= now <= seconds * 1.01:
-            self.sock.settimeout(seconds)
 
     def _pace(self, count: int, seconds: float) -> None:
         """Only time spent waiting counts: a slow reader is not the peer's fault."""
