@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlencode, urljoin
 
 import httpx
 
@@ -107,21 +109,20 @@ class Exchange:
 
     def url(self, path: str, **query: str) -> httpx.URL:
         """The URL of `path`, such as `/v2/`, at the registry."""
-        url = httpx.URL(self.shared.url + path)
-        return url.copy_merge_params(query) if query else url
+        return _url(self.shared.url + path + (f"?{urlencode(query)}" if query else ""))
 
     def own(self, url: httpx.URL) -> bool:
         """Whether `url` lies where our credentials may go."""
         return Origin.of(url) == self.shared.origin
 
     def join(self, base: httpx.URL, reference: str) -> httpx.URL:
-        """`reference`, as a header of the answer from `base` gave it, as a URL.
+        """`reference`, as a header of the answer from `base` gave it, as a URL without fragment.
 
         Raises:
             ProtocolError: It is none, or it leads from https to http.
         """
         try:
-            url = base.join(reference)
+            url = httpx.URL(urljoin(str(base), reference).partition("#")[0])
         except (httpx.InvalidURL, ValueError):
             url = httpx.URL("")
         if url.scheme not in ("http", "https") or not url.host or "%" in url.host:
@@ -286,10 +287,11 @@ class Exchange:
                 self.observer(events.CircuitChanged(self.name, opened=False, reason="it answers"))
         elif first:
             self._failed(f"{response.request.method} answered with {status}")
-        if date := headers.get("date"):
-            shared.learned.date = (date, time.time())
-        if warning := headers.get("warning"):
-            self._warn(warning)
+        now = time.time()
+        if (shared.learned.date is None or now - shared.learned.date[1] >= 1) and "date" in headers:
+            shared.learned.date = (headers["date"], now)
+        if "warning" in headers:
+            self._warn(headers["warning"])
 
     def _failed(self, reason: str) -> None:
         if self.shared.circuit.failed(reason):
@@ -321,6 +323,11 @@ class Exchange:
     def _check_stop(self) -> None:
         if self.stop.is_set():
             raise errors.InterruptedRunError(f"interrupted while asking {self.name}")
+
+
+@lru_cache(maxsize=256)  # a tenth of a request goes into parsing its URL
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)
 
 
 def _body(response: httpx.Response) -> Body:

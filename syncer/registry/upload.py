@@ -85,7 +85,7 @@ class _Upload:
         self._content: bytes | None = None
         self._scopes = (f"repository:{repository}:pull,push",)
         self._style = self._learned.styles[self._small]
-        self._location: httpx.URL | None = None
+        self._location: tuple[httpx.URL, str] | None = None  # what it is relative to, and as given
         self._chunk = CHUNK
         self._offset = 0
         self._restarts = 0
@@ -111,11 +111,11 @@ class _Upload:
             return False
         return False
 
-    def begin(self) -> httpx.URL:
-        """Opens an upload; where it is."""
+    def begin(self) -> None:
+        """Opens an upload."""
         answer = self._post(self._scopes)
         self._chunk = max(CHUNK, _number(answer.headers.get("oci-chunk-min-length", "")))
-        return self._move(answer)
+        self._move(answer)
 
     def copy(self) -> None:
         """Sends the blob, in as many attempts and ways as it takes."""
@@ -132,21 +132,21 @@ class _Upload:
 
     def cancel(self) -> None:
         """Tells the registry that an upload is not going to be finished; it need not listen."""
-        location, self._location = self._location, None
-        if location is None:
+        if self._location is None:
             return
-        ask = Ask(
-            "DELETE",
-            location,
-            self._scopes,
-            ok=(204, 200, 202, 404),
-            retry=False,
-            urgent=True,
-        )
         try:
+            ask = Ask(
+                "DELETE",
+                self._where(),
+                self._scopes,
+                ok=(204, 200, 202, 404),
+                retry=False,
+                urgent=True,
+            )
             self._exchange.ask(ask)
         except errors.SyncerError as error:
             log.get().debug("upload not cancelled", repository=self._repository, reason=str(error))
+        self._location = None
 
     def _post(self, scopes: tuple[str, ...], **query: str) -> Answer:
         url = self._exchange.url(f"/v2/{self._repository}/blobs/uploads/", **query)
@@ -211,16 +211,12 @@ class _Upload:
         *,
         closing: bool = False,
     ) -> Answer:
-        location = self._location or self.begin()
-        if closing:
-            # What a registry put into its query is its own: taken apart it may not be whole again.
-            text = str(location)
-            mark = "&" if "?" in text else "?"
-            location = httpx.URL(f"{text}{mark}digest={self._digest}")
+        if self._location is None:
+            self.begin()
         return self._exchange.ask(
             Ask(
                 method,
-                location,
+                self._where(f"digest={self._digest}" if closing else ""),
                 self._scopes,
                 tuple(headers),
                 body,
@@ -233,16 +229,25 @@ class _Upload:
     def _body(self, size: int, parts: Parts | None = None) -> Outgoing:
         return Outgoing(self._supply, size, start=self._offset, parts=parts, sent=self._sent)
 
-    def _move(self, answer: Answer) -> httpx.URL:
+    def _move(self, answer: Answer) -> None:
         """Follows the upload to where the answer says it goes on."""
         if where := answer.headers.get("location"):
-            self._location = self._exchange.join(answer.url, where).copy_with(fragment=None)
+            self._location = (answer.url, where.partition("#")[0])
+
+    def _where(self, query: str = "") -> httpx.URL:
+        """Where the upload is; what the registry put into its query is its own and stays whole.
+
+        Raises:
+            ProtocolError: The registry opened it and did not say where, or nowhere one can go.
+        """
         if self._location is None:
             raise errors.ProtocolError(
                 f"{self._exchange.name} opened an upload and does not say where",
                 registry=self._exchange.name,
             )
-        return self._location
+        base, given = self._location
+        mark = "&" if "?" in given else "?"
+        return self._exchange.join(base, f"{given}{mark}{query}" if query else given)
 
     def _sent(self, count: int) -> None:
         self._exchange.observer(events.BytesMoved(self._exchange.name, "written", count))
@@ -296,7 +301,7 @@ class _Upload:
             return
         try:
             answer = self._exchange.ask(
-                Ask("GET", self._location, self._scopes, ok=(204,), retry=False)
+                Ask("GET", self._where(), self._scopes, ok=(204,), retry=False)
             )
             self._move(answer)
         except errors.RegistryError as error:

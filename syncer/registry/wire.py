@@ -6,6 +6,7 @@ HEAD on loopback against 49 for what stands here (CPython 3.11), which is most o
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
@@ -62,12 +63,13 @@ class Wire:
         self.sock = sock
         self._patience = patience
         self._rest = b""
+        self._timeout = -1.0
         self._waited = 0.0
         self._got = 0
 
     def send(self, data: bytes | memoryview) -> None:
         """Sends all of `data` within the idle time."""
-        self.sock.settimeout(self._patience.idle)
+        self._within(self._patience.idle)
         self.sock.sendall(data)
 
     def stale(self) -> bool:
@@ -80,7 +82,7 @@ class Wire:
         """Whether the peer has answered or hung up already; does not wait."""
         if self._rest:
             return True
-        self.sock.settimeout(0)
+        self._within(0)
         try:
             self._rest = self.sock.recv(HEAD_LIMIT)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -108,7 +110,7 @@ class Wire:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("no answer in time")
-            self.sock.settimeout(left)
+            self._within(math.ceil(left) if left > 1 else left)
             piece = self.sock.recv(HEAD_LIMIT)
             if not piece:
                 raise ConnectionResetError("the connection was closed without an answer")
@@ -132,7 +134,7 @@ class Wire:
             view[: len(piece)] = piece
             return len(piece)
         started = time.monotonic()
-        self.sock.settimeout(self._patience.idle)
+        self._within(self._patience.idle)
         count = self.sock.recv_into(view)
         self._pace(count, time.monotonic() - started)
         return count
@@ -164,6 +166,12 @@ class Wire:
                     return 0
             raise errors.ProtocolError("the trailers of the answer do not end")
         return size
+
+    def _within(self, seconds: float) -> None:
+        """Sets the socket's timeout, which costs a system call each time, if it is another."""
+        if seconds != self._timeout:
+            self.sock.settimeout(seconds)
+            self._timeout = seconds
 
     def _pace(self, count: int, seconds: float) -> None:
         """Only time spent waiting counts: a slow reader is not the peer's fault."""
