@@ -6,13 +6,13 @@ in the coordinator of a `Work`; the requests are its leaves.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from syncer import errors, events, manifest, reference, spool, store, work
 from syncer.manifest import Descriptor, Manifest
+from syncer.mounts import Mounts
 from syncer.plan import RepositoryPlan
 from syncer.shelf import Shelf
 from syncer.sides import CARRY, OPEN, PUT, READ, Destination, Side
@@ -35,7 +35,6 @@ __all__ = [
 # Blobs up to this size are read whole, checked, and only then offered to the target.
 SMALL_BLOB = 1024 * 1024
 MAX_DEPTH = 8
-_MOUNT_CANDIDATES = 3
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Copier:
     ) -> None:
         self._run = run
         self._observer = observer
-        self._candidates = candidates
+        self._mounts = Mounts(run, candidates)
         self._spool = spool.Spool(targets)
         self._manifests = Shelf(run)
         self._once = work.Once()
@@ -92,8 +91,6 @@ class Copier:
         run.when_stuck(self._break_circle)
         self._apis: dict[str, bool] = {}
         self._full: dict[tuple[str, str], errors.QuotaError] = {}
-        self._convoy = work.Convoy()
-        self._landed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
 
     def close(self) -> None:
         """Frees what was kept on disk; for after the graph has run."""
@@ -126,7 +123,9 @@ class Copier:
             if outcome.error is not None:
                 ended(outcome)
                 return
-            self._run.submit(lambda: write(outcome.get()), ended, PUT)
+            content = outcome.get()
+            written = self._naming(target, content, ended)
+            self._run.submit(lambda: write(content), written, PUT)
 
         def attached(outcome: work.Outcome[None]) -> None:
             if outcome.error is not None:
@@ -254,7 +253,9 @@ class Copier:
                 if outcome.error is not None:
                     end(outcome)
                     return
-                self._run.submit(lambda: _put(target, outcome.get()), end, PUT)
+                content = outcome.get()
+                written = self._naming(target, content, end)
+                self._run.submit(lambda: _put(target, content), written, PUT)
 
             self._complete(source, child.digest, target, complete, depth=depth)
 
@@ -271,6 +272,16 @@ class Copier:
 
         self._once.ask((target.key, child.digest), put if target.empty else ask, then)
 
+    def _naming(self, target: Side, content: Manifest, then: work.Then) -> work.Then:
+        """Once the manifest is put, what it names can be mounted from there."""
+
+        def put(outcome: work.Outcome[Any]) -> None:
+            if outcome.error is None:
+                self._mounts.named(target, content)
+            then(outcome)
+
+        return put
+
     def read(self, source: Side, digest: str, then: work.Then) -> None:
         """Ends with the manifest that has `digest` at the source."""
         self._manifests.read(source, digest, then)
@@ -280,62 +291,45 @@ class Copier:
         if blob.is_foreign and not target.foreign:
             then(work.DONE)
             return
-        key = (target.store.key, blob.digest)
 
-        def carry(end: work.Then) -> None:
-            landed = tuple(self._landed[key])
+        def carry(known: Sequence[str], end: work.Then) -> None:
             if full := self._full.get(_project(target)):
                 end(work.Outcome(error=full))
             else:
-                self._run.submit(lambda: self._carry(source, blob, target, landed), end, CARRY)
+                self._run.submit(lambda: self._carry(source, blob, target, known), end, CARRY)
 
-        def landed(end: work.Then) -> work.Then:
-            def told(outcome: work.Outcome[None]) -> None:
+        def start(end: work.Then) -> None:
+            def carried(outcome: work.Outcome[str]) -> None:
                 self._spool.served(source.store, blob)
-                if outcome.error is None:
-                    self._landed[key].append(target.repository)
                 end(outcome)
 
-            return told
+            self._mounts.carry(target, blob.digest, carry, carried)
 
-        self._once.ask(
-            (target.key, blob.digest),
-            lambda end: self._convoy.ask(key, carry, landed(end)),
-            then,
-        )
+        self._once.ask((target.key, blob.digest), start, then)
 
     def _carry(
-        self, source: Side, blob: Descriptor, target: Destination, landed: Sequence[str]
-    ) -> None:
+        self, source: Side, blob: Descriptor, target: Destination, known: Sequence[str]
+    ) -> str:
         if not target.empty and target.store.has_blob(target.repository, blob.digest):
             how = "present"
         elif blob.size > SMALL_BLOB:
             with store.permits(source.store, target.store):
-                how = self._send(source, blob, target, landed)
+                how = self._send(source, blob, target, known)
         else:
-            how = self._send(source, blob, target, landed)
+            how = self._send(source, blob, target, known)
         self._observer(
             events.BlobDone(target.store.name, target.repository, blob.digest, blob.size, how)
         )
-
-    def _mounts(
-        self, source: Side, blob: Descriptor, target: Destination, landed: Sequence[str]
-    ) -> list[str]:
-        """Where the target may take the blob from: this run's own uploads are the surest."""
-        key = target.store.key
-        known = [source.repository] if source.store.key == key else []
-        known += landed or self._candidates(key, blob.digest)
-        unique = dict.fromkeys(name for name in known if name != target.repository)
-        return list(unique)[:_MOUNT_CANDIDATES]
+        return how
 
     def _send(
-        self, source: Side, blob: Descriptor, target: Destination, landed: Sequence[str]
+        self, source: Side, blob: Descriptor, target: Destination, known: Sequence[str]
     ) -> str:
         return target.store.put_blob(
             target.repository,
             blob,
             lambda: self._spool.open(source.store, source.repository, blob),
-            self._mounts(source, blob, target, landed),
+            self._mounts.sources(source, target, blob.digest, known),
         )
 
 

@@ -6,7 +6,6 @@ HEAD on loopback against 49 for what stands here (CPython 3.11), which is most o
 
 from __future__ import annotations
 
-import math
 import re
 import select
 import socket
@@ -110,7 +109,7 @@ class Wire:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError("no answer in time")
-            self._within(math.ceil(left) if left > 1 else left)
+            self._within(round(left) if left > 1 else left)
             piece = self.sock.recv(HEAD_LIMIT)
             if not piece:
                 raise ConnectionResetError("the connection was closed without an answer")
