@@ -17,12 +17,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scripts import bench_plan, bench_table
+from scripts import bench_plan, bench_request, bench_table
 from scripts.bench_cases import CASES, QUICK, Case
 from scripts.bench_stage import Stage, Taken
 from scripts.bench_tools import SYNCER, Tool
 
-_OTHERS = {"start": "syncer --help, and what Python itself takes", "plan-1000000": bench_plan.TITLE}
+_OTHERS = {
+    "start": "syncer --help, and what Python itself takes",
+    "request": bench_request.TITLE,
+    "plan-1000000": bench_plan.TITLE,
+}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,6 +42,8 @@ def main(arguments: Sequence[str]) -> None:
         for name in options.case or QUICK:
             if name == "start":
                 print(_start(options.rounds), flush=True)
+            elif name == "request":
+                print(bench_request.report(Path(directory)), flush=True)
             elif name == "plan-1000000":
                 print(bench_plan.report(Path(directory)), flush=True)
             else:
