@@ -4,7 +4,10 @@
 `plans`, `rules`. All are safe to use from many threads, any method may raise `StateError`, and no
 transaction outlives the call that began it.
 
-This package alone imports SQLModel and SQLAlchemy (0.3 to 0.7 s): import it where a command needs it.
+`tables` says with SQLModel what the file is made of. What a replication run, verify or ls does with
+it is plain SQL over sqlite3, in constants that a test holds against the tables; SQLAlchemy, which
+takes half a second to import, comes with the first question of `history` or `archive`, with plans,
+maintenance and migrations.
 """
 
 from syncer.state.leases import Lease, Leases

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 
-from sqlalchemy import Connection, delete
-from sqlalchemy.dialects.sqlite import insert
-
 from syncer import errors
-from syncer.state import engine, records, repositories, tables
+from syncer.state import engine, records, repositories
 from syncer.state.writer import Writer
 
 CANDIDATES = 5
-_BLOB = tables.core(tables.BlobLocation)
 _NEWEST = """
     SELECT repository.name FROM blob_location
     JOIN repository ON repository.id = blob_location.repository_id
     WHERE blob_location.digest = ? AND repository.registry = ?
     ORDER BY blob_location.last_seen DESC, repository.name LIMIT ?
+"""
+_STORE = """
+    INSERT INTO blob_location (digest, repository_id, last_seen) VALUES (?, ?, ?)
+    ON CONFLICT (digest, repository_id) DO UPDATE SET last_seen = excluded.last_seen
+"""
+_FORGET = """
+    DELETE FROM blob_location WHERE digest = ?
+    AND repository_id = (SELECT id FROM repository WHERE registry = ? AND name = ?)
 """
 
 
@@ -53,28 +58,13 @@ class Blobs:
     def forget(self, registry: str, repository: str, digest: str) -> None:
         """Takes back a location that turned out to be wrong."""
         with self._database.write() as connection:
-            number = repositories.find(connection, registry, repository)
-            connection.execute(
-                delete(_BLOB).where(_BLOB.c.digest == digest, _BLOB.c.repository_id == number)
-            )
+            connection.execute(_FORGET, (digest, registry, repository))
 
 
-def store(connection: Connection, seen: Sequence[records.BlobSeen]) -> None:
+def store(connection: sqlite3.Connection, seen: Sequence[records.BlobSeen]) -> None:
     """Stores a batch of locations."""
     places = {(blob.registry, blob.repository) for blob in seen}
     numbers = {place: repositories.intern(connection, *place) for place in places}
-    statement = insert(_BLOB)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["digest", "repository_id"],
-            set_={"last_seen": statement.excluded.last_seen},
-        ),
-        [
-            {
-                "digest": blob.digest,
-                "repository_id": numbers[blob.registry, blob.repository],
-                "last_seen": blob.at,
-            }
-            for blob in seen
-        ],
+    connection.executemany(
+        _STORE, [(blob.digest, numbers[blob.registry, blob.repository], blob.at) for blob in seen]
     )

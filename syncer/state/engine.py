@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from typing import TYPE_CHECKING, Any
 
 from syncer import errors
+from syncer.state import values
+
+if TYPE_CHECKING:
+    from syncer.state.core import Core
 
 BUSY_SECONDS = 30
-_WAL_BYTES = 64 * 1024 * 1024
+_SETTINGS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    f"journal_size_limit={64 * 1024 * 1024}",
+)
+_KEPT = 8  # idle connections
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -25,84 +34,90 @@ class Database:
 
     No transaction may be open across a network call. Every storage error leaves as a `StateError`.
 
-    Args:
+    Attributes:
         path: The file.
         now: The clock; aware.
+        writing: Held by whoever writes. SQLite's own wait between writers is a sleep; threads of
+            one process queue up here.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
         self.path = path
         self.now = now
-        self._engine = connect(path)
-        # SQLite's own wait between writers is a sleep; threads of one process queue up here.
-        self._writing = threading.Lock()
+        self.writing = threading.Lock()
+        self._idle: deque[sqlite3.Connection] = deque()
+        values.register()
+
+    @cached_property
+    def core(self) -> Core:
+        """The file through SQLAlchemy, made at first use: a replication run does without."""
+        from syncer.state.core import Core  # noqa: PLC0415  (half a second)
+
+        return Core(self)
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[sqlite3.Connection]:
         """A read-only transaction: one consistent view."""
-        with translated(self.path), self._engine.connect() as connection, connection.begin():
+        with translated(self.path), self._lent() as connection, connection:
+            connection.execute("BEGIN")
             yield connection
 
     def quick(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """All rows of one small query in plain SQL, values as SQLite keeps them.
-
-        For what is asked for each blob or tag: SQLAlchemy takes ten times as long for it.
-        """
-        with translated(self.path), closing(self._engine.raw_connection()) as connection:
-            cursor = connection.cursor()
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall())
+        """All rows of one small query."""
+        with translated(self.path), self._lent() as connection:
+            return connection.execute(statement, parameters).fetchall()
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+    def write(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start, committed at the end.
 
         Args:
             durable: It must survive a power cut, not only a crash of the process.
         """
-        with translated(self.path), self._writing, self._engine.connect() as connection:
-            options = connection.execution_options(mode="durable" if durable else "write")
-            with options.begin():
-                yield connection
+        with translated(self.path), self.writing, self._lent() as connection, connection:
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
 
     def close(self) -> None:
         """Closes every connection."""
-        self._engine.dispose()
+        if "core" in vars(self):
+            self.core.close()
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _lent(self) -> Iterator[sqlite3.Connection]:
+        """A connection for this thread; the one that was used last, for its cached pages."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = connect(self.path, detect_types=sqlite3.PARSE_DECLTYPES)
+        try:
+            yield connection
+        finally:
+            if len(self._idle) < _KEPT:
+                self._idle.append(connection)
+            else:
+                connection.close()
 
 
-def connect(path: Path) -> Engine:
-    """An engine over the file, with the settings every connection of the state has."""
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
-        pool_size=8,
-        max_overflow=-1,
+def connect(path: Path, *, detect_types: int = 0) -> sqlite3.Connection:
+    """A connection with the settings that every one of the state has; transactions are explicit."""
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        detect_types=detect_types,
+        isolation_level=None,
+        check_same_thread=False,  # lent to one thread at a time
     )
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _configure(connection: sqlite3.Connection, _: Any) -> None:
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-        f"journal_size_limit={_WAL_BYTES}",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    """Takes the write lock first: a transaction that upgrades from reading fails at once."""
-    mode = connection.get_execution_options().get("mode", "read")
-    if mode == "read":
-        connection.exec_driver_sql("BEGIN")
-        return
-    connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if mode == 'write' else 'FULL'}")
-    if mode == "migrate":  # a table that is rebuilt must not empty those that refer to it
-        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    try:
+        for setting in _SETTINGS:
+            connection.execute(f"PRAGMA {setting}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def suspect(path: Path) -> Path:
@@ -120,10 +135,6 @@ def translated(path: Path) -> Iterator[None]:
     """Turns what SQLite raises inside the block into a `StateError` of one sentence."""
     try:
         yield
-    except DBAPIError as error:
-        if not isinstance(error.orig, sqlite3.Error):
-            raise
-        raise explain(error.orig, path) from error
     except sqlite3.Error as error:
         raise explain(error, path) from error
 

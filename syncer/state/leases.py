@@ -7,25 +7,45 @@ import os
 import secrets
 import socket
 import threading
-from dataclasses import fields
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
-
-from sqlalchemy import ColumnElement, and_, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from typing import Self
 
 from syncer import errors, log
-from syncer.state import engine, records, tables
+from syncer.state import engine, records
 from syncer.state.presence import Presence
 from syncer.state.writer import Writer
 
 LIFE = timedelta(seconds=60)
-_LEASE = tables.core(tables.Lease)
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+# One statement, so that of many who try exactly one wins.
+_TAKE = """
+    INSERT INTO lease (
+        registry, repository, holder, token, since, expires, host, pid, slot, what
+    ) VALUES (:registry, :repository, :holder, 1, :now, :expires, :host, :pid, :slot, :what)
+    ON CONFLICT (registry, repository) DO UPDATE SET
+        holder = excluded.holder, token = token + 1, since = excluded.since,
+        expires = excluded.expires, host = excluded.host, pid = excluded.pid,
+        slot = excluded.slot, what = excluded.what
+    WHERE lease.expires <= :now OR lease.slot = :dead
+    RETURNING token
+"""
 _EXPIRES = """
     SELECT expires FROM lease WHERE registry = ? AND repository = ? AND holder = ? AND token = ?
 """
-_FREE = {"holder": "", "expires": datetime(1970, 1, 1, tzinfo=UTC)}
+_CHANGE = """
+    UPDATE lease SET holder = ?, expires = ?
+    WHERE registry = ? AND repository = ? AND holder = ? AND token = ?
+"""
+_HELD = """
+    SELECT registry, repository, what, host, pid, since, expires FROM lease WHERE expires > ?
+"""
+_HOLDER = _HELD + " AND registry = ? AND repository = ?"
+_HOLDERS = _HELD + " ORDER BY registry, repository"
+_SLOT = "SELECT slot FROM lease WHERE registry = ? AND repository = ?"
+_SLOTS = "SELECT DISTINCT slot FROM lease WHERE holder <> ''"
+_FREE = "UPDATE lease SET holder = '', expires = ? WHERE slot = ?"
 
 
 class Lease:
@@ -101,20 +121,20 @@ class Leases:
 
     def holder(self, registry: str, repository: str) -> records.Holder | None:
         """Who holds the lease; None when it is free."""
-        held = self._select(_is(registry, repository))
-        return held[0] if held else None
+        found = self._database.quick(_HOLDER, self._database.now(), registry, repository)
+        return records.Holder(*found[0]) if found else None
 
     def held(self) -> list[records.Holder]:
         """Every lease held by anyone, by registry and repository."""
-        return self._select()
+        rows = self._database.quick(_HOLDERS, self._database.now())
+        return [records.Holder(*row) for row in rows]
 
     def check(self, lease: Lease) -> None:
         """See `Lease.check`. A lease that ran out while nobody took it is taken again."""
         self._writer.check()
-        place = (lease.registry, lease.repository, self._holder, lease.token)
-        found = self._database.quick(_EXPIRES, *place)
+        found = self._database.quick(_EXPIRES, *self._identity(lease))
         now = self._database.now()
-        if not found or (tables.moment(found[0][0]) <= now and not self._renew(lease)):
+        if not found or (found[0][0] <= now and not self._renew([lease])):
             raise errors.LeaseLostError(
                 f"the lease of {lease.repository} at {lease.registry} was lost to another run"
             )
@@ -124,25 +144,23 @@ class Leases:
         with self._lock:
             self._held.discard(lease)
         with contextlib.suppress(errors.StateError):  # no longer renewed, it runs out by itself
-            self._update(self._is_ours(lease), _FREE)
+            self._change([lease], "", _LONG_AGO)
 
     def free_dead(self) -> int:
         """Frees the leases of dead processes; returns how many."""
-        query = select(_LEASE.c.slot).where(_LEASE.c.holder != "").distinct()
-        with self._database.read() as connection:
-            slots = connection.execute(query).scalars().all()
-        dead = [slot for slot in slots if self._presence.is_dead(slot)]
-        return self._update(_LEASE.c.slot.in_(dead), _FREE) if dead else 0
+        slots = [slot for (slot,) in self._database.quick(_SLOTS)]
+        dead = [(_LONG_AGO, slot) for slot in slots if self._presence.is_dead(slot)]
+        if not dead:
+            return 0
+        with self._database.write() as connection:
+            return connection.executemany(_FREE, dead).rowcount
 
     def renew(self) -> None:
         """Prolongs every lease held here."""
         with self._lock:
             held = list(self._held)
         if held:
-            with self._database.write() as connection:
-                for lease in held:
-                    where = self._is_ours(lease)
-                    connection.execute(update(_LEASE).where(where).values(self._prolonged()))
+            self._renew(held)
 
     def close(self) -> None:
         """Ends the thread and releases what is still held."""
@@ -155,60 +173,35 @@ class Leases:
     def _take(self, registry: str, repository: str, what: str, *, dead: str) -> int | None:
         now = self._database.now()
         values = {
+            "registry": registry,
+            "repository": repository,
             "holder": self._holder,
-            "since": now,
+            "now": now,
+            "expires": now + LIFE,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "slot": self._presence.slot,
             "what": what,
-            **self._prolonged(),
+            "dead": dead,
         }
-        free = _LEASE.c.expires <= now
-        if dead:
-            free = or_(free, _LEASE.c.slot == dead)
-        statement = (
-            insert(_LEASE)
-            .values(registry=registry, repository=repository, token=1, **values)
-            .on_conflict_do_update(
-                index_elements=["registry", "repository"],
-                set_={"token": _LEASE.c.token + 1, **values},
-                where=free,
-            )
-            .returning(_LEASE.c.token)
-        )
         with self._database.write() as connection:
-            return connection.execute(statement).scalar()
+            taken = connection.execute(_TAKE, values).fetchall()
+        return taken[0][0] if taken else None
 
     def _dead_slot(self, registry: str, repository: str) -> str:
-        query = select(_LEASE.c.slot).where(_is(registry, repository))
-        with self._database.read() as connection:
-            slot = connection.execute(query).scalar() or ""
-        return slot if slot and self._presence.is_dead(slot) else ""
+        found = self._database.quick(_SLOT, registry, repository)
+        return found[0][0] if found and self._presence.is_dead(found[0][0]) else ""
 
-    def _renew(self, lease: Lease) -> bool:
-        return self._update(self._is_ours(lease), self._prolonged()) == 1
+    def _renew(self, leases: Collection[Lease]) -> int:
+        return self._change(leases, self._holder, self._database.now() + LIFE)
 
-    def _prolonged(self) -> dict[str, Any]:
-        return {"expires": self._database.now() + LIFE}
-
-    def _update(self, where: ColumnElement[bool], values: dict[str, Any]) -> int:
+    def _change(self, leases: Collection[Lease], holder: str, expires: datetime) -> int:
+        rows = [(holder, expires, *self._identity(lease)) for lease in leases]
         with self._database.write() as connection:
-            return connection.execute(update(_LEASE).where(where).values(values)).rowcount
+            return connection.executemany(_CHANGE, rows).rowcount
 
-    def _is_ours(self, lease: Lease) -> ColumnElement[bool]:
-        return and_(
-            _is(lease.registry, lease.repository),
-            _LEASE.c.holder == self._holder,
-            _LEASE.c.token == lease.token,
-        )
-
-    def _select(self, *where: ColumnElement[bool]) -> list[records.Holder]:
-        query = select(_LEASE).where(_LEASE.c.expires > self._database.now(), *where)
-        query = query.order_by(_LEASE.c.registry, _LEASE.c.repository)
-        with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        names = [field.name for field in fields(records.Holder)]
-        return [records.Holder(**{name: row[name] for name in names}) for row in rows]
+    def _identity(self, lease: Lease) -> tuple[str, str, str, int]:
+        return lease.registry, lease.repository, self._holder, lease.token
 
     def _beat(self) -> None:
         while not self._closing.wait(LIFE.total_seconds() / 3):
@@ -216,7 +209,3 @@ class Leases:
                 self.renew()
             except errors.StateError as error:  # the next beat may do; a lapse shows at `check`
                 log.get().warning("lease.renewal_failed", error=str(error))
-
-
-def _is(registry: str, repository: str) -> ColumnElement[bool]:
-    return and_(_LEASE.c.registry == registry, _LEASE.c.repository == repository)

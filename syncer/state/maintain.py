@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Delete, and_, delete, func, or_, select, tuple_
 
-from syncer.state import engine, tables
-from syncer.state.runs import RUNNING
+from syncer.state import tables
+from syncer.state.core import Core
 
 LOCATIONS = 20  # repositories remembered for one blob of one registry
 _RULES = timedelta(days=400)  # a rule may run once a year
@@ -22,9 +22,9 @@ _KEPT, _PIN = tables.core(tables.KeptManifest), tables.core(tables.Pin)
 _LEASE, _RULE = tables.core(tables.Lease), tables.core(tables.RuleState)
 
 
-def maintain(database: engine.Database, *, keep_runs: int, keep_days: int) -> int:
+def maintain(core: Core, *, keep_runs: int, keep_days: int) -> int:
     """Forgets what is over: see `State.maintain`. One short transaction for each kind of row."""
-    now = database.now()
+    now = core.now()
     old = now - timedelta(days=keep_days)
     count = 0
     for statement in (
@@ -34,7 +34,7 @@ def maintain(database: engine.Database, *, keep_runs: int, keep_days: int) -> in
         *_drops(now, old),
         *_rest(now, old),
     ):
-        with database.write() as connection:
+        with core.write() as connection:
             count += connection.execute(statement).rowcount
     return count
 
@@ -42,7 +42,7 @@ def maintain(database: engine.Database, *, keep_runs: int, keep_days: int) -> in
 def _runs(old: datetime, keep: int) -> Iterator[Delete]:
     newest = select(_RUN.c.id).order_by(_RUN.c.id.desc()).limit(keep)
     over = or_(_RUN.c.started < old, _RUN.c.id.not_in(newest))
-    yield delete(_RUN).where(_RUN.c.outcome != RUNNING, over)
+    yield delete(_RUN).where(_RUN.c.outcome != "running", over)
 
 
 def _observations(old: datetime) -> Iterator[Delete]:

@@ -58,16 +58,23 @@ def upgrade(path: Path, stored: str) -> Path | None:
     from alembic import command  # noqa: PLC0415  (0.2 s that hardly any start needs)
     from alembic.config import Config  # noqa: PLC0415
 
+    from syncer.state import core  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     backup = _back_up(path, stored) if stored else None
-    database = engine.connect(path)
-    with database.connect().execution_options(mode="migrate") as connection, connection.begin():
-        config.attributes["connection"] = connection
-        command.upgrade(config, HEAD)
-        if connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-            raise errors.StateError(f"migrating the state {path} would break it: nothing was done")
-    database.dispose()
+    database = core.connect(path)
+    mode = database.execution_options(mode="migrate")
+    try:
+        with core.translated(path), mode.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, HEAD)
+            if connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise errors.StateError(
+                    f"migrating the state {path} would break it: nothing was done"
+                )
+    finally:
+        database.dispose()
     return backup
 
 

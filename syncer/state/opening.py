@@ -7,29 +7,28 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
-
-from sqlalchemy import select
-from sqlalchemy.dialects.sqlite import insert
+from typing import TYPE_CHECKING, Self
 
 from syncer import errors
-from syncer.state import blobs, engine, files, migrate, records, tables
+from syncer.state import blobs, engine, files, migrate, records
 from syncer.state.drops import Drops
 from syncer.state.leases import Leases
-from syncer.state.maintain import maintain
-from syncer.state.plans import Plans
 from syncer.state.presence import Presence
 from syncer.state.rulestates import RuleStates
 from syncer.state.runs import Runs, store_steps
 from syncer.state.tags import Tags
 from syncer.state.writer import Writer
 
+if TYPE_CHECKING:
+    from syncer.state.plans import Plans
+
 _PATIENCE = 10.0  # seconds for another process to finish starting
 _PAUSE = 0.05
-_META = tables.core(tables.Meta)
-_CONFIRMED = "operator_confirmed"
+_CONFIRMED = "SELECT value FROM meta WHERE name = 'operator_confirmed'"
+_CONFIRM = "INSERT OR IGNORE INTO meta (name, value) VALUES ('operator_confirmed', ?)"
 
 
 class State:
@@ -43,7 +42,6 @@ class State:
         blobs: Mount candidates.
         leases: Who may write where.
         drops: What undo and suppression rest on.
-        plans: Stored prune plans.
         rules: How each rule has fared.
     """
 
@@ -66,21 +64,24 @@ class State:
         self.blobs = blobs.Blobs(self._database, self._writer)
         self.leases = Leases(self._database, presence, self._writer)
         self.drops = Drops(self._database)
-        self.plans = Plans(self._database)
         self.rules = RuleStates(self._database)
+
+    @cached_property
+    def plans(self) -> Plans:
+        """Stored prune plans."""
+        from syncer.state.plans import Plans  # noqa: PLC0415  (it imports SQLAlchemy)
+
+        return Plans(self._database.core)
 
     @property
     def fresh(self) -> bool:
         """Whether no operator has applied a prune since this state began: schedules only plan."""
-        query = select(_META.c.value).where(_META.c.name == _CONFIRMED)
-        with self._database.read() as connection:
-            return connection.execute(query).first() is None
+        return not self._database.quick(_CONFIRMED)
 
     def confirm_operator(self) -> None:
         """Records that an operator has run `prune --apply`: schedules may drop from now on."""
-        values = {"name": _CONFIRMED, "value": self._database.now().isoformat()}
         with self._database.write(durable=True) as connection:
-            connection.execute(insert(_META).values(values).on_conflict_do_nothing())
+            connection.execute(_CONFIRM, (self._database.now().isoformat(),))
 
     def recover(self) -> list[str]:
         """Tidies up after dead processes: ends their runs as interrupted, frees their leases.
@@ -101,7 +102,9 @@ class State:
 
     def maintain(self, *, keep_runs: int = 10_000, keep_days: int = 90) -> int:
         """Forgets what is old; returns the number of rows. For a quiet moment, once a day."""
-        return maintain(self._database, keep_runs=keep_runs, keep_days=keep_days)
+        from syncer.state.maintain import maintain  # noqa: PLC0415  (it imports SQLAlchemy)
+
+        return maintain(self._database.core, keep_runs=keep_runs, keep_days=keep_days)
 
     def close(self) -> None:
         """Stores what is left, releases every lease and closes the file."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Executable, RowMapping, insert, select, update
 
-from syncer.state import engine, ids, records, tables
+from syncer.state import ids, records, tables
+from syncer.state.core import Core
 
 _PLAN, _PART = tables.core(tables.Plan), tables.core(tables.PlanPart)
 
@@ -18,12 +19,12 @@ _PLAN, _PART = tables.core(tables.Plan), tables.core(tables.PlanPart)
 class Plans:
     """Stored plans. They are stored a repository at a time, so none is ever whole in memory."""
 
-    def __init__(self, database: engine.Database) -> None:
-        self._database = database
+    def __init__(self, core: Core) -> None:
+        self._core = core
 
     def create(self, policies: Collection[str], rules_digest: str, expires: datetime) -> str:
         """Opens an empty plan and returns its id; it does not count before `complete`."""
-        now = self._database.now()
+        now = self._core.now()
         values = {
             "id": ids.new(now),
             "policies": list(policies),
@@ -34,7 +35,7 @@ class Plans:
             "rules_digest": rules_digest,
             "summary": {},
         }
-        with self._database.write() as connection:
+        with self._core.write() as connection:
             connection.execute(insert(_PLAN), values)
         return str(values["id"])
 
@@ -48,7 +49,7 @@ class Plans:
             "drops": drops,
             "body": raw,
         }
-        with self._database.write() as connection:
+        with self._core.write() as connection:
             connection.execute(insert(_PART), values)
 
     def complete(self, plan: str, snapshot: str, summary: Mapping[str, Any]) -> None:
@@ -71,7 +72,7 @@ class Plans:
     def parts(self, plan: str) -> Iterator[records.PlanPart]:
         """A plan's repositories, by registry and name; each is read when it is asked for."""
         names = select(_PART.c.registry, _PART.c.repository).where(_PART.c.plan == plan)
-        with self._database.read() as connection:
+        with self._core.read() as connection:
             places = connection.execute(names.order_by(_PART.c.registry, _PART.c.repository)).all()
         for registry, repository in places:
             part = self.part(plan, registry, repository)
@@ -85,20 +86,20 @@ class Plans:
             _PART.c.registry == registry,
             _PART.c.repository == repository,
         )
-        with self._database.read() as connection:
+        with self._core.read() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
             return None
         return records.PlanPart(registry, repository, row[0], json.loads(zlib.decompress(row[1])))
 
     def _change(self, plan: str, values: dict[str, Any]) -> None:
-        with self._database.write() as connection:
+        with self._core.write() as connection:
             connection.execute(update(_PLAN).where(_PLAN.c.id == plan).values(values))
 
     def _plans(self, query: Executable) -> list[records.Plan]:
-        with self._database.read() as connection:
+        with self._core.read() as connection:
             rows = connection.execute(query).mappings().all()
-        return [_plan(row, self._database.now()) for row in rows]
+        return [_plan(row, self._core.now()) for row in rows]
 
 
 def _plan(row: RowMapping, now: datetime) -> records.Plan:

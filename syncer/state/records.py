@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncer.manifest import Manifest
 
@@ -55,9 +55,8 @@ class Step:
     size: int = 0
 
 
-@dataclass(frozen=True)
-class TagRecord:
-    """What is remembered of one tag pointing to one digest.
+class TagRecord(NamedTuple):
+    """What is remembered of one tag pointing to one digest. There may be a million of them.
 
     Attributes:
         first_seen: Since when the tag has pointed there without a break that we know of.

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+from syncer.state import engine, records
 
-from syncer.state import engine, records, tables
-
-_STATE = tables.core(tables.RuleState)
+_SELECT = """
+    SELECT rule, target, last_started, last_finished, last_outcome, last_success_started,
+        last_full_pass, consecutive_failures, tags_behind
+    FROM rule_state
+"""
+_ALL = _SELECT + " ORDER BY rule, target"
+_ONE = _SELECT + " WHERE rule = ? AND target = ?"
+_PUT = """
+    INSERT OR REPLACE INTO rule_state (
+        rule, target, last_started, last_finished, last_outcome, last_success_started,
+        last_full_pass, consecutive_failures, tags_behind
+    ) VALUES (
+        :rule, :target, :last_started, :last_finished, :last_outcome, :last_success_started,
+        :last_full_pass, :consecutive_failures, :tags_behind
+    )
+"""
 
 
 class RuleStates:
@@ -22,9 +35,7 @@ class RuleStates:
 
     def all(self) -> list[records.RuleState]:
         """Every record, by rule and registry; also of rules that are no longer in the file."""
-        query = select(_STATE).order_by(_STATE.c.rule, _STATE.c.target)
-        with self._database.read() as connection:
-            return [records.RuleState(**row) for row in connection.execute(query).mappings()]
+        return [records.RuleState(*row) for row in self._database.quick(_ALL)]
 
     def get(self, rule: str, target: str) -> records.RuleState:
         """The record; a blank one when there is none yet."""
@@ -35,7 +46,8 @@ class RuleStates:
         """Records that a run of this rule starts now."""
         with self._database.write() as connection:
             before = _get(connection, rule, target)
-            _put(connection, replace(before, last_started=self._database.now()))
+            after = replace(before, last_started=self._database.now())
+            connection.execute(_PUT, vars(after))
 
     def finished(
         self,
@@ -79,18 +91,9 @@ class RuleStates:
                 changes["consecutive_failures"] = before.consecutive_failures + 1
             elif outcome not in ("held", "interrupted"):
                 changes["consecutive_failures"] = 0
-            _put(connection, replace(before, **changes))
+            connection.execute(_PUT, vars(replace(before, **changes)))
 
 
-def _get(connection: Connection, rule: str, target: str) -> records.RuleState:
-    query = select(_STATE).where(_STATE.c.rule == rule, _STATE.c.target == target)
-    row = connection.execute(query).mappings().one_or_none()
-    return records.RuleState(**row) if row else records.RuleState(rule, target)
-
-
-def _put(connection: Connection, record: records.RuleState) -> None:
-    connection.execute(
-        insert(_STATE)
-        .values(vars(record))
-        .on_conflict_do_update(index_elements=["rule", "target"], set_=vars(record))
-    )
+def _get(connection: sqlite3.Connection, rule: str, target: str) -> records.RuleState:
+    row = connection.execute(_ONE, (rule, target)).fetchone()
+    return records.RuleState(*row) if row else records.RuleState(rule, target)

@@ -1,23 +1,48 @@
-"""Runs and their steps."""
+"""Runs and their steps, as they happen. What is asked of them later stands in `history`."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
+import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import ColumnElement, Connection, Executable, func, insert, select, update
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from syncer import errors, events
-from syncer.state import engine, ids, records, tables
+from syncer.state import engine, ids, records
 from syncer.state.presence import Presence
 from syncer.state.writer import Writer
 
-RUNNING = "running"
-_RUN, _STEP = tables.core(tables.Run), tables.core(tables.Step)
+if TYPE_CHECKING:
+    from syncer.state.history import History
+
+_BEGIN = """
+    INSERT INTO run (
+        id, command, rules, rules_digest, started, outcome, host, pid, slot, report
+    ) VALUES (?, ?, ?, ?, ?, 'running', ?, ?, ?, '{}')
+"""
+_END = """
+    UPDATE run SET finished = ?, outcome = ?, report = ? WHERE id = ? AND outcome = 'running'
+"""
+_SLOTS = "SELECT id, slot FROM run WHERE outcome = 'running'"
+_SELECT = """
+    SELECT id, command, rules, rules_digest, started, finished, outcome, host, pid, report FROM run
+"""
+_ONE = _SELECT + " WHERE id = ?"
+_ACTIVE = _SELECT + " WHERE outcome = 'running' ORDER BY id"
+_STEP = """
+    INSERT INTO step (
+        run, rule, action, outcome, registry, repository, tag, digest, at, previous, reason, code,
+        size
+    ) VALUES (
+        :run, :rule, :action, :outcome, :registry, :repository, :tag, :digest, :at, :previous,
+        :reason, :code, :size
+    )
+"""
 
 
 class Runs:
@@ -28,24 +53,20 @@ class Runs:
         self._presence = presence
         self._writer = writer
 
+    @cached_property
+    def _history(self) -> History:
+        from syncer.state.history import History  # noqa: PLC0415  (it imports SQLAlchemy)
+
+        return History(self._database.core)
+
     def begin(self, command: str, rules: Collection[str] = (), rules_digest: str = "") -> str:
         """Records that a run starts; returns its id."""
         now = self._database.now()
-        values = {
-            "id": ids.new(now),
-            "command": command,
-            "rules": list(rules),
-            "rules_digest": rules_digest,
-            "started": now,
-            "outcome": RUNNING,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "slot": self._presence.slot,
-            "report": {},
-        }
+        run, host, slot = ids.new(now), socket.gethostname(), self._presence.slot
+        values = (run, command, json.dumps(list(rules)), rules_digest, now, host, os.getpid(), slot)
         with self._database.write() as connection:
-            connection.execute(insert(_RUN), values)
-        return str(values["id"])
+            connection.execute(_BEGIN, values)
+        return run
 
     def finish(self, run: str, outcome: str, report: Mapping[str, Any] | None = None) -> None:
         """Stores every step still waiting, then the outcome and the report.
@@ -58,18 +79,16 @@ class Runs:
 
     def mark_interrupted(self) -> list[str]:
         """Ends the runs whose process is dead as `interrupted`; returns their ids."""
-        with self._database.read() as connection:
-            running = connection.execute(select(_RUN.c.id, _RUN.c.slot).where(_is_running())).all()
+        running = self._database.quick(_SLOTS)
         dead = [run for run, slot in running if self._presence.is_dead(slot)]
         if dead:
             self._end(dead, "interrupted", {})
         return dead
 
     def _end(self, runs: list[str], outcome: str, report: dict[str, Any]) -> None:
-        values = {"finished": self._database.now(), "outcome": outcome, "report": report}
-        statement = update(_RUN).where(_RUN.c.id.in_(runs), _is_running())
+        values = (self._database.now(), outcome, json.dumps(report))
         with self._database.write() as connection:
-            connection.execute(statement.values(values))
+            connection.executemany(_END, [(*values, run) for run in runs])
 
     def record(self, step: records.Step) -> None:
         """Stores a step, soon. Raises `StateError` once the state can no longer be written."""
@@ -95,11 +114,15 @@ class Runs:
 
     def get(self, run: str) -> records.Run | None:
         """One run, by its id."""
-        return next(iter(self._runs(select(_RUN).where(_RUN.c.id == run))), None)
+        return next(iter(self._runs(_ONE, run)), None)
 
     def active(self) -> list[records.Run]:
         """The runs going on now, and those cut off that `mark_interrupted` has not seen yet."""
-        return self._runs(select(_RUN).where(_is_running()).order_by(_RUN.c.id))
+        return self._runs(_ACTIVE)
+
+    def _runs(self, statement: str, *parameters: str) -> list[records.Run]:
+        rows = self._database.quick(statement, *parameters)
+        return [records.Run(run, name, tuple(rules), *rest) for run, name, rules, *rest in rows]
 
     def latest(self, *, limit: int = 50, before: str = "", rule: str = "") -> list[records.Run]:
         """Runs, newest first.
@@ -109,61 +132,25 @@ class Runs:
             before: The id of the last run of the page before.
             rule: Only runs of this rule or policy.
         """
-        query = select(_RUN).order_by(_RUN.c.id.desc()).limit(limit)
-        if before:
-            query = query.where(_RUN.c.id < before)
-        if rule:
-            names = func.json_each(_RUN.c.rules).table_valued("value")
-            query = query.where(select(names).where(names.c.value == rule).exists())
-        return self._runs(query)
+        return self._history.latest(limit, before, rule)
 
     def steps(
         self, run: str, *, outcomes: Collection[str] = (), limit: int = 1000, offset: int = 0
     ) -> list[records.Step]:
         """A run's steps in the order they ended; only those with one of `outcomes`, if given."""
-        query = select(_STEP).where(_STEP.c.run == run)
-        if outcomes:
-            query = query.where(_STEP.c.outcome.in_(outcomes))
-        return self._steps(query.order_by(_STEP.c.id).limit(limit).offset(offset))
+        return self._history.steps(run, outcomes, limit, offset)
 
     def steps_of(
         self, registry: str, repository: str, tag: str, *, limit: int = 50
     ) -> list[records.Step]:
         """What was ever done to a tag, newest first."""
-        query = select(_STEP).where(
-            _STEP.c.registry == registry,
-            _STEP.c.repository == repository,
-            _STEP.c.tag == tag,
-        )
-        return self._steps(query.order_by(_STEP.c.id.desc()).limit(limit))
+        return self._history.steps_of(registry, repository, tag, limit)
 
     def last_time(self) -> datetime | None:
         """The latest moment any run started or ended: the clock may not be behind it."""
-        query = select(func.max(_RUN.c.started), func.max(_RUN.c.finished))
-        with self._database.read() as connection:
-            return max(filter(None, connection.execute(query).one()), default=None)
-
-    def _runs(self, query: Executable) -> list[records.Run]:
-        with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [
-            records.Run(
-                **{name: row[name] for name in row if name not in ("rules", "slot")},
-                rules=tuple(row["rules"]),
-            )
-            for row in rows
-        ]
-
-    def _steps(self, query: Executable) -> list[records.Step]:
-        with self._database.read() as connection:
-            rows = connection.execute(query).mappings().all()
-        return [records.Step(**{name: row[name] for name in row if name != "id"}) for row in rows]
+        return self._history.last_time()
 
 
-def _is_running() -> ColumnElement[bool]:
-    return _RUN.c.outcome == RUNNING
-
-
-def store_steps(connection: Connection, steps: Sequence[records.Step]) -> None:
+def store_steps(connection: sqlite3.Connection, steps: Sequence[records.Step]) -> None:
     """Stores a batch of steps."""
-    connection.execute(insert(_STEP), [vars(step) for step in steps])
+    connection.executemany(_STEP, [vars(step) for step in steps])

@@ -252,8 +252,3 @@ class RuleState(_Table, table=True):
 def core(model: type[SQLModel]) -> Table:
     """A model's table, for statements: rows by the thousand do not go through the ORM."""
     return metadata.tables[str(model.__tablename__)]
-
-
-def moment(stored: str) -> datetime:
-    """The datetime that `Moment` stored as this text in SQLite."""
-    return datetime.fromisoformat(stored).replace(tzinfo=UTC)

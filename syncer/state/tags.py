@@ -5,34 +5,36 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, or_, select, update
-from sqlalchemy.dialects.sqlite import Insert, insert
-
-from syncer.state import engine, records, repositories, tables
+from syncer.state import engine, records, repositories
 
 REFRESH = timedelta(days=1)
-_SEEN, _REPOSITORY = tables.core(tables.TagSeen), tables.core(tables.Repository)
-_SOURCE = _REPOSITORY.alias()
 _NOTHING: Mapping[str, datetime] = {}
-
-_QUERY = (
-    select(
-        _SEEN.c.tag,
-        _SEEN.c.digest,
-        _SEEN.c.first_seen,
-        _SEEN.c.last_seen,
-        _SEEN.c.gone,
-        _SEEN.c.ours,
-        func.coalesce(_SOURCE.c.registry, ""),
-        func.coalesce(_SOURCE.c.name, ""),
-        _SEEN.c.source_first_seen,
-    )
-    .join(_REPOSITORY, _REPOSITORY.c.id == _SEEN.c.repository_id)
-    .outerjoin(_SOURCE, _SOURCE.c.id == _SEEN.c.source_id)
-    .where(_REPOSITORY.c.registry == bindparam("at"), _REPOSITORY.c.name == bindparam("named"))
-)
+_SELECT = """
+    SELECT tag, digest, first_seen, last_seen, gone, ours,
+        coalesce(source.registry, ''), coalesce(source.name, ''), source_first_seen
+    FROM tag_seen
+    JOIN repository ON repository.id = tag_seen.repository_id
+    LEFT JOIN repository AS source ON source.id = tag_seen.source_id
+    WHERE repository.registry = ? AND repository.name = ?
+"""
+# A tag that comes back to a digest begins anew; what is known of its source stays known.
+_STORE = """
+    INSERT INTO tag_seen (
+        repository_id, source_id, tag, digest, first_seen, last_seen, ours, source_first_seen
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (repository_id, tag, digest) DO UPDATE SET
+        first_seen = CASE WHEN gone IS NULL THEN first_seen ELSE excluded.first_seen END,
+        last_seen = max(last_seen, excluded.last_seen),
+        gone = NULL,
+        ours = ours OR excluded.ours,
+        source_id = coalesce(excluded.source_id, source_id),
+        source_first_seen = coalesce(excluded.source_first_seen, source_first_seen)
+"""
+_END = """
+    UPDATE tag_seen SET gone = ?
+    WHERE repository_id = ? AND tag = ? AND digest = ? AND gone IS NULL
+"""
 
 Seen = dict[str, dict[str, records.TagRecord]]
 
@@ -47,8 +49,8 @@ class Tags:
         """What is known of a repository: for each tag, a record for each digest it pointed to."""
         seen: defaultdict[str, dict[str, records.TagRecord]] = defaultdict(dict)
         with self._database.read() as connection:
-            for row in connection.execute(_QUERY, {"at": registry, "named": repository}):
-                seen[row[0]][row[1]] = records.TagRecord(*row)
+            for row in connection.execute(_SELECT, (registry, repository)):
+                seen[row[0]][row[1]] = records.TagRecord._make(row)
         return dict(seen)
 
     def observe(
@@ -75,13 +77,13 @@ class Tags:
         """
         at = at or self._database.now()
         known = self.seen(registry, repository)
-        here = [_row(tag, digest, at) for tag, digest in _news(known, tags, at)]
+        here = [(*binding, at, at, False, None) for binding in _news(known, tags, at)]
         gone = list(_gone(known, tags, tags if complete else listed))
         if here or gone:
             with self._database.write() as connection:
                 number = repositories.intern(connection, registry, repository)
-                _store(connection, number, here)
-                mark_gone(connection, number, gone, at)
+                connection.executemany(_STORE, ((number, None, *row) for row in here))
+                connection.executemany(_END, ((at, number, *binding) for binding in gone))
 
     def mark_ours(
         self,
@@ -106,7 +108,7 @@ class Tags:
         known = self.seen(registry, repository)
         at = self._database.now()
         rows = [
-            _row(tag, digest, at, ours=True, evidence=evidence.get(tag))
+            (tag, digest, at, at, True, evidence.get(tag))
             for tag, digest in tags.items()
             if not _is_known(known.get(tag, {}).get(digest), source, evidence.get(tag))
         ]
@@ -114,7 +116,7 @@ class Tags:
             with self._database.write() as connection:
                 number = repositories.intern(connection, registry, repository)
                 origin = repositories.intern(connection, *source) if source else None
-                _store(connection, number, rows, origin)
+                connection.executemany(_STORE, ((number, origin, *row) for row in rows))
 
 
 def _news(known: Seen, tags: Mapping[str, str], at: datetime) -> Iterator[tuple[str, str]]:
@@ -142,57 +144,3 @@ def _is_known(
         return False
     same_source = source in (None, (record.source_registry, record.source_repository))
     return same_source and evidence in (None, record.source_first_seen)
-
-
-def _row(
-    tag: str, digest: str, at: datetime, *, ours: bool = False, evidence: datetime | None = None
-) -> dict[str, Any]:
-    return {
-        "tag": tag,
-        "digest": digest,
-        "first_seen": at,
-        "last_seen": at,
-        "ours": ours,
-        "source_first_seen": evidence,
-    }
-
-
-def _store(
-    connection: Connection, number: int, rows: list[dict[str, Any]], origin: int | None = None
-) -> None:
-    if rows:
-        shared = {"repository_id": number, "source_id": origin}
-        connection.execute(_upsert(), [row | shared for row in rows])
-
-
-def _upsert() -> Insert:
-    statement = insert(_SEEN)
-    new = statement.excluded
-    return statement.on_conflict_do_update(
-        index_elements=["repository_id", "tag", "digest"],
-        set_={
-            "first_seen": case((_SEEN.c.gone.is_(None), _SEEN.c.first_seen), else_=new.first_seen),
-            "last_seen": func.max(_SEEN.c.last_seen, new.last_seen),
-            "gone": None,
-            "ours": or_(_SEEN.c.ours, new.ours),
-            "source_id": func.coalesce(new.source_id, _SEEN.c.source_id),
-            "source_first_seen": func.coalesce(new.source_first_seen, _SEEN.c.source_first_seen),
-        },
-    )
-
-
-def mark_gone(
-    connection: Connection, number: int, bindings: list[tuple[str, str]], at: datetime
-) -> None:
-    """Records that these (tag, digest) of repository `number` no longer hold."""
-    if bindings:
-        statement = update(_SEEN).where(
-            _SEEN.c.repository_id == number,
-            _SEEN.c.tag == bindparam("old_tag"),
-            _SEEN.c.digest == bindparam("old_digest"),
-            _SEEN.c.gone.is_(None),
-        )
-        connection.execute(
-            statement.values(gone=at),
-            [{"old_tag": tag, "old_digest": digest} for tag, digest in bindings],
-        )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from sqlalchemy import Connection
 
 from syncer import errors
 from syncer.state import engine
@@ -16,7 +15,7 @@ BATCH = 500
 SECONDS = 0.5
 _BACKLOG = 20 * BATCH
 
-Sink = Callable[[Connection, Sequence[Any]], None]
+Sink = Callable[[sqlite3.Connection, Sequence[Any]], None]
 
 
 class Writer:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event
 
 from syncer import manifest, state
+from syncer.state import engine
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -44,7 +44,22 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, clock: Clock) -> Iterator[state.State]:
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What SQLite is told, in order, by every connection of the state."""
+    told: list[str] = []
+    connect = engine.connect
+
+    def overheard(path: Path, *, detect_types: int = 0) -> sqlite3.Connection:
+        connection = connect(path, detect_types=detect_types)
+        connection.set_trace_callback(told.append)
+        return connection
+
+    monkeypatch.setattr(engine, "connect", overheard)
+    return told
+
+
+@pytest.fixture
+def opened(tmp_path: Path, clock: Clock, statements: list[str]) -> Iterator[state.State]:
     with state.open_state(f"sqlite:///{tmp_path}/state.db", now=clock) as it:
         yield it
 
@@ -136,20 +151,17 @@ def test_a_part_of_a_listing_says_nothing_about_the_rest(opened: state.State) ->
     assert not seen["2"]["y"].gone
 
 
-def test_a_listing_without_news_writes_nothing(opened: state.State, clock: Clock) -> None:
+def test_a_listing_without_news_writes_nothing(
+    opened: state.State, clock: Clock, statements: list[str]
+) -> None:
     tags = {str(number): "x" for number in range(1000)}
     opened.tags.observe(US, "a", tags, complete=True)
     opened.tags.mark_ours(US, "a", tags, source=(EU, "a"), evidence={"1": START})
-    statements: list[str] = []
-    event.listen(
-        opened._database._engine,
-        "before_cursor_execute",
-        lambda *given: statements.append(given[2].split()[0]),
-    )
+    statements.clear()
     clock.move(timedelta(hours=23))
     opened.tags.observe(US, "a", tags, complete=True)
     opened.tags.mark_ours(US, "a", tags, source=(EU, "a"), evidence={"1": START})
-    assert set(statements) == {"BEGIN", "SELECT"}
+    assert {statement.split()[0] for statement in statements} == {"BEGIN", "SELECT", "COMMIT"}
     clock.move(timedelta(hours=1))
     opened.tags.observe(US, "a", tags, complete=True)
     assert opened.tags.seen(US, "a")["5"]["x"].last_seen == clock.time
@@ -241,18 +253,18 @@ def test_a_drop_keeps_every_byte_in_the_order_to_push_them(opened: state.State) 
     assert dropped.confirmed is None
 
 
-def test_an_intention_is_on_disk_before_the_delete(opened: state.State) -> None:
+def test_an_intention_is_on_disk_before_the_delete(
+    opened: state.State, clock: Clock, statements: list[str]
+) -> None:
     """SQLite is told to wait for the disk, in that transaction and in no other."""
-    levels: list[int] = []
-
-    def look(connection: Any) -> None:
-        levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
-
-    event.listen(opened._database._engine, "commit", look)
     (drop,) = intend(opened, state.Drop("1", an_index()))
     opened.drops.confirm([drop])
-    full, normal = 2, 1
-    assert levels == [full, normal]
+    opened.drops.restore([drop], pin_until=clock.time, reason="undo")
+    opened.drops.trash_removed([drop])
+    told = [each for each in statements if each.startswith(("PRAGMA synchronous", "BEGIN IMM"))]
+    full, normal = (f"PRAGMA synchronous={level}" for level in ("FULL", "NORMAL"))
+    begin = "BEGIN IMMEDIATE"
+    assert told[-8:] == [full, begin, normal, begin, full, begin, normal, begin]
 
 
 def test_a_drop_is_found_by_place_plan_or_run(opened: state.State) -> None:

@@ -22,7 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from syncer import errors, state
-from syncer.state import engine, migrate, opening, tables
+from syncer.state import core, engine, migrate, opening, tables
 
 NOBODY = 65534
 SECOND = """
@@ -94,7 +94,7 @@ def test_what_it_makes_is_for_its_user_alone(path: Path) -> None:
 
 def test_the_tables_and_the_migrations_agree(path: Path) -> None:
     open_at(path).close()
-    database = engine.connect(path)
+    database = core.connect(path)
     with database.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from syncer import errors, events, state
-from syncer.state import writer
+from syncer.state import engine, writer
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -59,14 +58,16 @@ def test_rows_are_stored_without_a_flush(opened: state.State) -> None:
     assert len(opened.runs.steps(run)) == 1
 
 
-def test_rows_are_stored_in_few_transactions(opened: state.State) -> None:
+def test_rows_are_stored_in_few_transactions(
+    opened: state.State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = opened.runs.begin("sync")
-    commits: list[Any] = []
-    event.listen(opened._database._engine, "commit", commits.append)
+    told: list[str] = []
+    adapt(opened, monkeypatch, lambda connection: connection.set_trace_callback(told.append))
     for number in range(10 * writer.BATCH):
         opened.runs.record(step(run, str(number)))
     opened.flush()
-    assert 1 <= len(commits) <= 25
+    assert 1 <= told.count("COMMIT") <= 25
 
 
 def test_closing_stores_what_is_left(tmp_path: Path) -> None:
@@ -95,20 +96,29 @@ def test_a_listener_records_the_steps_of_its_run(opened: state.State) -> None:
     ]
 
 
-def limit(opened: state.State) -> None:
-    """As if the disk were full from here on."""
-    database = opened._database._engine
+def adapt(
+    opened: state.State,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[sqlite3.Connection], object],
+) -> None:
+    """Changes every connection of the state from here on."""
+    connect = engine.connect
 
-    def full(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA max_page_count=1")  # SQLite takes it as "no more than now"
+    def changed(path: Path, *, detect_types: int = 0) -> sqlite3.Connection:
+        connection = connect(path, detect_types=detect_types)
+        change(connection)
+        return connection
 
-    event.listen(database, "connect", full)
-    database.dispose()
+    monkeypatch.setattr(engine, "connect", changed)
+    opened._database.close()
 
 
-def test_a_full_disk_is_one_sentence_to_every_caller_and_nobody_waits(opened: state.State) -> None:
+def test_a_full_disk_is_one_sentence_to_every_caller_and_nobody_waits(
+    opened: state.State, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = opened.runs.begin("sync")
-    limit(opened)
+    # SQLite takes it as "no more pages than now".
+    adapt(opened, monkeypatch, lambda each: each.execute("PRAGMA max_page_count=1"))
     tell = opened.runs.listen(run, str)
 
     def work() -> None:
