@@ -88,6 +88,6 @@ def _as_dict(answer: Why) -> dict[str, Any]:
         "policy": answer.policy,
         "problem": answer.problem,
         "decision": asdict(answer.decision) if answer.decision else None,
-        "seen": asdict(answer.record) if answer.record else None,
+        "seen": answer.record._asdict() if answer.record else None,
         "drops": [asdict(drop) for drop in answer.drops],
     }

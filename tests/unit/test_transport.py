@@ -175,7 +175,11 @@ def test_a_refusal_ends_the_sending_although_the_server_stays() -> None:
 def test_a_body_of_another_length_than_announced_is_an_error_and_costs_the_connection(
     count: int,
 ) -> None:
+    def whole(asked: Asked) -> None:
+        assert asked.body  # else an answer may come before the body has ended
+
     with FakeRegistry() as registry, transport(registry.url) as made:
+        registry.on("PUT", "/x", whole)
         with pytest.raises(errors.SizeMismatchError):
             ask(made, f"{registry.url}/x", "PUT", noise(count), **{"Content-Length": "1000000"})
         assert not made._live
