@@ -4,93 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Protocol
 
 from syncer import copy, diff, errors, events, newest, plan, reference, retention, work
 from syncer.copy import Comparison
-from syncer.look import Look, Looker, Target
+from syncer.landing import Context, Landing
+from syncer.look import Look, Looker, Target, recalled
 from syncer.manifest import Manifest
-from syncer.memory import Memory
+from syncer.memory import Where
 from syncer.patterns import Selection
-from syncer.rules import ReplicateRule
 from syncer.store import Store
 
 _MANIFEST_BYTES = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class Job:
-    """A rule with its stores open and its patterns at hand.
-
-    Attributes:
-        rule: The rule.
-        source: What it reads, its indexes trimmed where it says so.
-        targets: What it writes.
-        origins: What trimmed digests were trimmed from, as far as the source was asked.
-    """
-
-    rule: ReplicateRule
-    source: Store
-    targets: tuple[Store, ...]
-    origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Landing:
-    """One source repository of a job, and the target repository it lands on."""
-
-    job: Job
-    source: copy.Side
-    repository: str
-    refused: str = ""
-
-
-class Apply(Protocol):
-    """What is done with each comparison; calls `ended` when nothing of it is left to do."""
-
-    def __call__(self, comparison: Comparison, ended: Callable[[], None]) -> None:
-        """Begins; runs in the coordinator."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the comparisons of one run share.
-
-    Attributes:
-        run: The graph of work to run in.
-        memory: What was seen before; this adds what is seen now.
-        observer: Told what was matched, planned and could not be looked at.
-        apply: What becomes of each comparison.
-        attachments: Whether new referrers of tags in step are looked for.
-        now: When the run began.
-    """
-
-    run: work.Work
-    memory: Memory
-    observer: events.Observer
-    apply: Apply
-    attachments: bool
-    now: datetime
-
-    def failed(self, job: Job, where: copy.Side, error: errors.SyncerError, tag: str = "") -> None:
-        """Reports a repository (or one tag of it) that could not be looked at."""
-        refused = isinstance(error, errors.RefusedError)
-        interrupted = isinstance(error, errors.InterruptedRunError)
-        self.observer(
-            events.StepDone(
-                job.rule.name,
-                "compare" if tag else "list",
-                "refused" if refused else "interrupted" if interrupted else "failed",
-                where.store.name,
-                where.repository,
-                tag,
-                "",
-                reason=str(error),
-                code=error.code,
-            )
-        )
 
 
 class Repository:
@@ -106,6 +30,8 @@ class Repository:
         self._targets = [Target(target) for target in landing.job.targets]
         self._tags: list[str] = []
         self._all_tags: list[str] = []
+        self._immutable: frozenset[str] = frozenset()
+        self._recalled: dict[str, Look] = {}
         self._looks: dict[str, Look] = {}
         self._manifests: dict[str, Manifest] = {}
         self._manifest_bytes = 0
@@ -139,11 +65,20 @@ class Repository:
             listed = []  # a catalog may still list what has been emptied
         tags = [tag for tag in listed if not reference.is_trash(tag)]
         self._all_tags = tags
-        if rule.referrers and tags and self._all.attachments:
+        if rule.referrers and tags and not self._all.verify:
             self._api = self._source.store.referrers_api(self._source.repository)
         counts = rule.tag_selection.counts(tags)
         self._all.observer(events.PatternsMatched(rule.name, "tags", counts))
         self._tags = self._newest([tag for tag in tags if rule.tag_selection.matches(tag)])
+        self._immutable = self._never_moving() if rule.immutable else frozenset()
+
+    def _never_moving(self) -> frozenset[str]:
+        """The tags that never move; what is named after a digest is added to, whatever its name."""
+        rule = self._job.rule
+        counts = Selection(rule.immutable).counts(self._tags)
+        self._all.observer(events.PatternsMatched(rule.name, "immutable", counts))
+        matches = rule.immutable_selection.matches
+        return frozenset(tag for tag in self._tags if matches(tag) and not retention.followed(tag))
 
     def _newest(self, tags: list[str]) -> list[str]:
         """Those that `latest` leaves: what the rule names in full is not counted and stays."""
@@ -181,7 +116,30 @@ class Repository:
         if not self._targets:
             self._ended()
             return
-        self._run.each(self._tags, self._look, self._looked, self._run.threads * 2)
+        if self._immutable and not self._all.verify and not self._job.rule.platforms:
+            self._run.submit(self._recall, self._look_at_rest, copy.OPEN)
+        else:
+            self._look_at_rest(work.Outcome({}))
+
+    def _recall(self) -> dict[str, Look]:
+        """The tags that never move and were in step when last looked at, lately, on all sides."""
+        until, source = self._all.now, self._source.key
+        after, known = until - self._job.rule.recheck, self._all.memory.confirmed
+        there = [
+            (target, known((target.store.key, self._name), source, after, until))
+            for target in self._targets
+        ]
+        return recalled(self._immutable, known(source, None, after, until), there)
+
+    def _look_at_rest(self, outcome: work.Outcome[dict[str, Look]]) -> None:
+        """Looks at every tag that is not recalled; where nothing can be, at all of them."""
+        self._recalled = outcome.value or {}
+        self._looks.update(self._recalled)
+        if count := len(self._recalled):
+            rule = self._job.rule
+            self._all.observer(events.TagsRemembered(rule.name, count, rule.recheck))
+        rest = [tag for tag in self._tags if tag not in self._recalled]
+        self._run.each(rest, self._look, self._looked, self._run.threads * 2)
 
     def _look(self, tag: str, ended: Callable[[], None]) -> None:
         looker = Looker(self._source, self._name, self._targets, self._api)
@@ -253,16 +211,24 @@ class Repository:
         )
 
     def _plan_all(self) -> None:
-        join = work.Join(lambda _: self._ended())
-        self._run.submit(self._observe_source, join.part(), copy.OPEN)
-        for target in self._targets:
-            self._plan(target, join.part())
-        join.seal()
+        """Plans each target when the source is noted: what is copied is as old as it is there."""
+
+        def noted(_: work.Outcome[None]) -> None:
+            join = work.Join(lambda _: self._ended())
+            for target in self._targets:
+                self._plan(target, join.part())
+            join.seal()
+
+        self._run.submit(self._observe_source, noted, copy.READ)
 
     def _observe_source(self) -> None:
         origins = self._job.origins
-        tags = {tag: origins.get(look.digest, look.digest) for tag, look in self._looks.items()}
+        tags = {tag: origins.get(look.digest, look.digest) for tag, look in self._seen()}
         self._all.memory.listed(self._source.key, tags, self._all_tags, self._all.now)
+
+    def _seen(self) -> Iterator[tuple[str, Look]]:
+        """The looks of this run: what is recalled was not looked at, or it would never be again."""
+        return ((tag, look) for tag, look in self._looks.items() if tag not in self._recalled)
 
     def _plan(self, target: Target, then: work.Then) -> None:
         def planned(outcome: work.Outcome[Comparison]) -> None:
@@ -278,6 +244,7 @@ class Repository:
         rule, where = self._job.rule, (target.store.key, self._name)
         source, standing = self._bindings(target)
         attachments = list(self._attachments(target.store.name, source, standing))
+        self._observe_target(target, where)
         found = diff.diff(
             source,
             standing,
@@ -286,9 +253,9 @@ class Repository:
             suppressed=self._all.memory.suppressed(where),
             unmatched=self._all_tags,
         )
-        if found.in_step:
+        if in_step := {t: d for t, d in found.in_step.items() if t not in self._recalled}:
             origins = self._job.origins
-            self._all.memory.will_write(where, found.in_step, self._source.key, origins)
+            self._all.memory.will_write(where, in_step, self._source.key, origins)
         return Comparison(
             self._source,
             copy.Destination(
@@ -305,6 +272,16 @@ class Repository:
             self._job.origins,
             unsupported_fails=rule.unsupported == "fail",
         )
+
+    def _observe_target(self, target: Target, where: Where) -> None:
+        """Notes what the looks found there, where a later run may rely on it or must not."""
+        name, found = target.store.name, {}
+        for tag, look in self._seen():
+            digest = look.targets.get(name)
+            if digest and (digest != look.digest or tag in self._immutable):
+                found[tag] = digest
+        if found:
+            self._all.memory.standing(where, found, self._all.now)
 
     def _bindings(self, target: Target) -> tuple[dict[str, str], dict[str, str]]:
         """Tag -> digest at the source, and at the target where that was worth asking."""

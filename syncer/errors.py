@@ -25,6 +25,7 @@
         +-- NotFoundError                1
         +-- UnsupportedError             1   the registry does not do that
         +-- TooManyRequestsError         1
+        |   +-- RateBudgetError          1   the reads it counts are used up, or nearly
         +-- UnavailableError             1   5xx, no connection, a timeout
         |   +-- CircuitOpenError         1   not asked: it failed too often just now
         +-- ProtocolError                1   an answer outside the specification
@@ -241,6 +242,16 @@ class TooManyRequestsError(RegistryError):
 
     code = "TOOMANYREQUESTS"
     temporary = True
+
+
+class RateBudgetError(TooManyRequestsError):
+    """The registry counts reads of manifests, and of those it allows none or only the reserve is left.
+
+    It comes back after hours: no retry of this run helps, a later run goes on.
+    """
+
+    code = "RATE_BUDGET"
+    temporary = False
 
 
 class UnavailableError(RegistryError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,25 @@ class PatternsMatched:
     """How many of the names just listed each pattern of a rule matched by itself; these add up.
 
     Attributes:
-        field: `repos` or `tags`: what was listed.
+        field: `repos` or `tags`: what was listed; `immutable`: of the tags that were matched.
         counts: By the pattern's text; exclusions are counted, too.
     """
 
     rule: str
     field: str
     counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TagsRemembered:
+    """So many tags of a repository never move and were taken as in step without a look at them.
+
+    `recheck` is how old the last look at them may be.
+    """
+
+    rule: str
+    tags: int
+    recheck: timedelta
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,7 @@ Event = (
     | BlobDone
     | RuleMatched
     | PatternsMatched
+    | TagsRemembered
     | StepsPlanned
     | StepDone
     | Noticed

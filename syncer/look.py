@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from syncer import copy, diff, errors, manifest, reference
@@ -100,6 +100,24 @@ class Looker:
     def _resolve(self, target: Target, tag: str) -> str:
         found = target.store.resolve(self.name, tag)
         return found.digest if found else diff.UNRESOLVED
+
+
+def recalled(
+    tags: Iterable[str], here: Mapping[str, str], there: Sequence[tuple[Target, Mapping[str, str]]]
+) -> dict[str, Look]:
+    """Those of `tags` that were in step when last looked at and that every target lists. Pure.
+
+    Args:
+        tags: Tags of the source's listing that never move.
+        here: What tags of the source are known to point to.
+        there: The targets, each with what its tags are known to point to.
+    """
+    return {
+        tag: Look(here[tag], targets={target.store.name: here[tag] for target, _ in there})
+        for tag in tags
+        if tag in here
+        and all(tag in target.listed and known.get(tag) == here[tag] for target, known in there)
+    }
 
 
 def _digests(store: Store, repository: str, subject: str) -> set[str]:

@@ -39,10 +39,22 @@ class Memory(Protocol):
     def suppressed(self, where: Where) -> Bindings:
         """The (tag, digest) pairs a retention policy dropped there."""
 
+    def confirmed(
+        self, where: Where, source: Where | None, after: datetime, until: datetime
+    ) -> Mapping[str, str]:
+        """The tags there that point to one digest for all that is known, and that digest.
+
+        Only those that were looked at after one moment and until another; where a source is
+        named, only those that we brought from it or found in step with it.
+        """
+
     def listed(
         self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
     ) -> None:
         """These tags of a source point to these digests, and it has no others than `every`."""
+
+    def standing(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
+        """These tags of a target were found to point to these digests, whoever put them there."""
 
     def will_write(
         self,
@@ -92,9 +104,22 @@ class NoMemory:
         """See `Memory`."""
         return ()
 
+    def confirmed(
+        self,
+        where: Where,  # noqa: ARG002
+        source: Where | None,  # noqa: ARG002
+        after: datetime,  # noqa: ARG002
+        until: datetime,  # noqa: ARG002
+    ) -> Mapping[str, str]:
+        """See `Memory`."""
+        return NOTHING
+
     def listed(
         self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
     ) -> None:
+        """See `Memory`."""
+
+    def standing(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
         """See `Memory`."""
 
     def will_write(

@@ -67,6 +67,12 @@ class StateMemory:
         """See `Memory`."""
         return self._state.drops.suppressed(*where)
 
+    def confirmed(
+        self, where: Where, source: Where | None, after: datetime, until: datetime
+    ) -> Mapping[str, str]:
+        """See `Memory`."""
+        return settled(self._state.tags.seen(*where), source, after, until)
+
     def listed(
         self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
     ) -> None:
@@ -80,6 +86,10 @@ class StateMemory:
             if tag not in tags and not any(r.gone is None for r in known.get(tag, {}).values())
         }
         self._state.tags.observe(*where, {**unread, **tags}, complete=False, listed=every, at=at)
+
+    def standing(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
+        """See `Memory`."""
+        self._state.tags.observe(*where, tags, complete=False, at=at)
 
     def will_write(
         self,
@@ -141,6 +151,28 @@ class StateMemory:
             policy=by,
             expires=self._undo_until,
         )
+
+
+def settled(
+    seen: Mapping[str, Mapping[str, TagRecord]],
+    source: Where | None,
+    after: datetime,
+    until: datetime,
+) -> dict[str, str]:
+    """The tags that `Memory.confirmed` speaks of, from what was seen of a repository. Pure.
+
+    What we meant to put at a target counts as seen before it stands there. So a tag that had
+    something else at the last look has two digests, and is looked at until one of them is gone.
+    """
+    found = {}
+    for tag, records in seen.items():
+        live = [record for record in records.values() if record.gone is None]
+        if len(live) == 1 and live[0].digest != UNREAD and after < live[0].last_seen <= until:
+            one = live[0]
+            origin = (one.source_registry, one.source_repository)
+            if source is None or (one.ours and origin == source):
+                found[tag] = one.digest
+    return found
 
 
 def _first_seen(records: Mapping[str, TagRecord], digest: str) -> datetime | None:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from syncer import copy, errors, events, plan, reference, work
-from syncer.compare import Apply, Context, Job, Landing, Repository, place_of
+from syncer.compare import Repository, place_of
+from syncer.landing import Apply, Context, Job, Landing
 from syncer.memory import Memory
 from syncer.patterns import Selection
 
@@ -29,7 +30,7 @@ class Replication:
         observer: Told what was matched, planned and could not be looked at.
         apply: What becomes of each comparison.
         only: Narrows every rule to the source repositories it matches.
-        attachments: Whether new referrers of tags in step are looked for.
+        verify: Whether all is looked at, for a verify, which finds new referrers itself.
         now: When the run began.
     """
 
@@ -42,10 +43,10 @@ class Replication:
         apply: Apply,
         *,
         only: Selection | None = None,
-        attachments: bool = True,
+        verify: bool = False,
         now: datetime,
     ) -> None:
-        self._context = Context(run, memory, observer, apply, attachments, now)
+        self._context = Context(run, memory, observer, apply, verify, now)
         self._jobs = jobs
         self._only = only
         self._landings: list[Landing] = []

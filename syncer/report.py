@@ -6,6 +6,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from syncer import events
@@ -32,6 +33,8 @@ class RuleReport:
         repositories: Source repositories (for a policy: repositories) its patterns matched.
         matched: Tags they matched.
         in_step: Tags that needed nothing (for a policy: are kept).
+        remembered: Tags of `matched` that never move and were taken as in step without a look.
+        recheck: How old the last look at these may be.
         planned: Steps that were to do.
         trimmed: Tags that have another digest than at the source, by the rule's `platforms`.
         steps: Steps by how they ended.
@@ -43,6 +46,8 @@ class RuleReport:
     repositories: int = 0
     matched: int = 0
     in_step: int = 0
+    remembered: int = 0
+    recheck: timedelta = timedelta()
     planned: int = 0
     trimmed: int = 0
     steps: Counter[str] = field(default_factory=Counter)
@@ -87,6 +92,7 @@ class RuleReport:
             "repositories": self.repositories,
             "matched": self.matched,
             "in_step": self.in_step,
+            "remembered": self.remembered,
             "trimmed": self.trimmed,
             "reason": self.reason,
         }
@@ -136,6 +142,9 @@ class Report:
             case events.RuleMatched():
                 self._rule(event.rule).repositories += event.repositories
                 self._rule(event.rule).matched += event.tags
+            case events.TagsRemembered():
+                self._rule(event.rule).remembered += event.tags
+                self._rule(event.rule).recheck = event.recheck
             case events.Retried():
                 self.retries += 1
             case events.Noticed():

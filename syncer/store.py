@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -79,10 +80,10 @@ class Store(Protocol):
     def capabilities(self, repository: str = "") -> Capabilities:
         """What is known so far; asks nothing."""
 
-    def permit(self, count: int = 1) -> AbstractContextManager[None]:
+    def permit(self, count: int = 1, *, writes: bool = False) -> AbstractContextManager[None]:
         """Holds `count` of this store's request permits for the calling thread.
 
-        Requests made by this thread inside the block use the held permits; without the block each
+        `writes` says whether blobs are stored there, which may be limited by itself. Requests made by this thread inside the block use the held permits; without the block each
         request takes one for itself.
         """
 
@@ -176,17 +177,15 @@ class Store(Protocol):
 
 
 @contextmanager
-def permits(*stores: Store) -> Iterator[None]:
-    """Holds one permit of each store at once, in the order of their keys.
+def permits(source: Store, *targets: Store) -> Iterator[None]:
+    """Holds one permit of the store that is read and each that is written, in order of their keys.
 
     A copy needs both sides. Taking them together and always in the same order is what keeps two
     copies in opposite directions from waiting for each other for ever.
     """
-    wanted: dict[str, tuple[Store, int]] = {}
-    for each in stores:
-        wanted[each.key] = (each, wanted.get(each.key, (each, 0))[1] + 1)
+    written = Counter(each.key for each in targets)
     with ExitStack() as stack:
-        for key in sorted(wanted):
-            one, count = wanted[key]
-            stack.enter_context(one.permit(count))
+        for key, one in sorted({each.key: each for each in (source, *targets)}.items()):
+            count = written[key] + (key == source.key)
+            stack.enter_context(one.permit(count, writes=bool(written[key])))
         yield

@@ -8,10 +8,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from syncer import credentials, errors, events, layout, rules, trimmed
-from syncer.registry import client
-from syncer.registry.shared import Shared
+from syncer.registry import client, limits
+from syncer.registry.shared import Allowed, Shared
 from syncer.registry.shared import connect as open_registry
-from syncer.rules import Registry, ReplicateRule, Rules
+from syncer.rules import Limits, Registry, ReplicateRule, Rules
 from syncer.store import Store
 
 # What is in flight to one directory; a disk gains little by more.
@@ -21,8 +21,8 @@ LAYOUT_CONCURRENCY = 4
 class Registries:
     """What all runs of this process share of each registry.
 
-    A registry whose settings changed on reload gets new connections; runs that hold the old ones
-    end with them.
+    A registry whose settings changed on reload gets new connections, and so do all when what holds
+    for all of them changed; runs that hold the old ones end with them.
 
     Attributes:
         trimmed: What the indexes that were seen become for the platforms of rules.
@@ -31,18 +31,29 @@ class Registries:
     def __init__(self) -> None:
         self.trimmed = trimmed.Known()
         self._shared: dict[str, tuple[Registry, Shared]] = {}
+        self._overall: limits.Bandwidth | None = None
+        self._limits = Limits()
         self._lock = threading.Lock()
 
     def open(self, known: Rules, observer: events.Observer, stop: threading.Event) -> Stores:
         """The stores of a rules file, for one run."""
+        self.limit(known.limits)
         return Stores(self, known.registry, observer, stop)
+
+    def limit(self, limit: Limits) -> None:
+        """Puts what holds for all registries together in force."""
+        with self._lock:
+            if limit != self._limits:
+                self._limits = limit
+                self._overall = limits.Bandwidth(limit.bandwidth) if limit.bandwidth else None
+                self._shared.clear()
 
     def shared(self, name: str, settings: Registry) -> Shared:
         """The connections and limits of a registry, made on first use."""
         with self._lock:
             held = self._shared.get(name)
             if held is None or held[0] != settings:
-                held = (settings, connect(name, settings))
+                held = (settings, connect(name, settings, self._overall))
                 self._shared[name] = held
             return held[1]
 
@@ -131,13 +142,19 @@ def key(settings: Registry) -> str:
     return settings.url
 
 
-def connect(name: str, settings: Registry) -> Shared:
-    """New connections to a registry; nothing is asked yet."""
+def connect(name: str, settings: Registry, overall: limits.Bandwidth | None = None) -> Shared:
+    """New connections to a registry, under a cap that is shared; nothing is asked yet."""
     return open_registry(
         name,
         settings.url,
         source=source(settings),
-        concurrency=settings.concurrency,
+        allowed=Allowed(
+            concurrency=settings.concurrency,
+            requests_per_second=settings.requests_per_second,
+            bandwidth=settings.bandwidth,
+            overall=overall,
+            rate_limit_reserve=settings.rate_limit_reserve,
+        ),
         ca_file=str(settings.ca_file or ""),
         client_cert=str(settings.client_cert or ""),
         client_key=str(settings.client_key or ""),

@@ -100,6 +100,9 @@ class Restorer:
         if standing:
             now = store.manifest(drop.repository, drop.tag)
             self._memory.overwriting((store.key, drop.repository), drop.tag, now, RULE)
+        if drop.tag:  # before the write: no sync may take the tag for what it was
+            back = {drop.tag: drop.digest}
+            self._state.tags.observe(store.key, drop.repository, back, complete=False)
         push(store, drop.repository, drop.tag, self._state.drops.manifests(drop.id))
 
 

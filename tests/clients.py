@@ -17,12 +17,23 @@ from syncer.manifest import Descriptor, Manifest
 from syncer.registry import limits, wire
 from syncer.registry.client import Client, Shared, connect
 from syncer.registry.connection import Dialer, Origin
+from syncer.registry.shared import Allowed
 from syncer.registry.transport import Body, Transport
 from syncer.store import Chunks, OpenBlob
 from tests.content import Content
 
 E = TypeVar("E", bound=events.Event)
 PATIENCE = wire.Patience(connect=2.0, answer=2.0, idle=0.3, floor=1024.0)
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @dataclass
@@ -55,10 +66,13 @@ def opened(
     name: str = "eu",
     shared: Shared | None = None,
     timeout: float = 10.0,
+    concurrency: int = 16,
+    allowed: Allowed | None = None,
     **options: object,
 ) -> Iterator[Opened]:
     """A client of the registry at `url`; at its end no connection may be left open."""
-    mine = shared or connect(name, url, timeout=timeout, **options)  # type: ignore[arg-type]
+    allowed = allowed or Allowed(concurrency)
+    mine = shared or connect(name, url, allowed=allowed, timeout=timeout, **options)  # type: ignore[arg-type]
     stop = threading.Event()
     seen: list[events.Event] = []
     client = Client(mine, observer=seen.append, stop=stop)

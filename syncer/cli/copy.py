@@ -71,7 +71,11 @@ class _Places:
         self._registries = stores.Registries()
         self._stop = session.stop
         self._file = session.path if os.access(session.path, os.R_OK) or session.config else None
-        self._known: dict[str, Registry] = dict(session.rules().registry) if self._file else {}
+        self._known: dict[str, Registry] = {}
+        if self._file:
+            known = session.rules()
+            self._known.update(known.registry)
+            self._registries.limit(known.limits)
 
     def reference(self, text: str) -> reference.Reference:
         """The reference that `text` spells, its registry known from here on.
@@ -111,7 +115,7 @@ class _Places:
                 return settings
         scheme = scheme or ("http" if host in _LOOPBACK else "https")
         try:
-            return rules.Registry(url=f"{scheme}://{name}")
+            return rules.Registry(url=f"{scheme}://{name}", rate_limit_reserve=0)
         except ValidationError:
             raise errors.UsageError(f"{name!r} is no host") from None
 

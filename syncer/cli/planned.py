@@ -75,7 +75,7 @@ class Planned:
     def matches(self, rule: str) -> dict[str, dict[str, int]]:
         """How many names each pattern of a rule matched: `repos` and `tags`.
 
-        Also what `latest`, where the rule has it, took of these tags and what it left out.
+        Also what `immutable` matched of these tags, and what `latest` took of them and left out.
         """
         found: dict[str, dict[str, int]] = {"repos": {}, "tags": {}}
         for (name, field, pattern), count in self.patterns.items():
@@ -164,6 +164,9 @@ def show(made: Planned) -> None:
             for pattern, count in patterns.items():
                 matched = text.number(count) if count else "nothing"
                 console.say(f"  {field} {pattern} matches {matched}", "" if count else "yellow")
+        if rule.remembered:
+            within = f"last looked at within {text.span(rule.recheck)}"
+            console.say(f"  immutable: {rule.remembered:,} taken as in step, {within}")
         if latest:
             words = ", ".join(f"{count:,} {word}" for word, count in latest.items())
             console.say(f"  latest: {words}; what is not taken is left out")

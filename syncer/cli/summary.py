@@ -62,7 +62,7 @@ def show(run: Report, done: Done, again: str) -> None:
     """
     if _is_idle(run):
         took = f"{_requests(run)} in {text.duration(run.seconds)}"
-        console.outcome("ok", f"{_fine(run)}, nothing to do ({took})")
+        console.outcome("ok", f"{_fine(run)}{_by_memory(run)}, nothing to do ({took})")
         return
     console.outcome(run.outcome, _headline(run, done))
     if any(rule.matched for rule in run.rules.values()):
@@ -135,6 +135,15 @@ def _fine(run: Report) -> str:
     return f"{text.number(kept + run.total('done'), 'tag')} in step"
 
 
+def _by_memory(run: Report) -> str:
+    recalled = sum(rule.remembered for rule in run.rules.values())
+    return f" ({recalled:,} of them immutable, {_last_look(run)})" if recalled else ""
+
+
+def _last_look(run: Report) -> str:
+    return f"last looked at within {text.span(max(rule.recheck for rule in run.rules.values()))}"
+
+
 def _rules(run: Report, done: Done) -> None:
     fine = "stay" if run.command in _KEEPING else "in step"
     heads = ["rule", "outcome", ">repos", ">tags", f">{fine}"]
@@ -169,6 +178,8 @@ def _effort(run: Report) -> Iterator[str]:
     yield f"requests  {', '.join(each) or 'none'}{retried}"
     if trimmed := sum(rule.trimmed for rule in run.rules.values()):
         yield f"trimmed   {text.number(trimmed, 'tag')}: other digests than at the source"
+    if recalled := sum(rule.remembered for rule in run.rules.values()):
+        yield f"immutable {text.number(recalled, 'tag')} taken as in step, {_last_look(run)}"
     yield f"took      {text.duration(run.seconds)}"
 
 

@@ -70,7 +70,7 @@ class Layout:
         """The same for every repository."""
         return _CAPABILITIES
 
-    def permit(self, count: int = 1) -> AbstractContextManager[None]:  # noqa: ARG002
+    def permit(self, count: int = 1, *, writes: bool = False) -> AbstractContextManager[None]:  # noqa: ARG002
         """Nothing to wait for: a disk has no limit of requests."""
         return nullcontext()
 

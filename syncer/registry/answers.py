@@ -19,6 +19,8 @@ _BODY_SHOWN = 200
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 # Harbor: "will exceed the configured upper limit"; the hosted registries: "quota", "storage limit".
 _QUOTA = re.compile(r"(?i)\bquota\b|configured upper limit|storage limit")
+# Docker Hub, in text or in JSON: "You have reached your (unauthenticated) pull rate limit."
+_PULL_LIMIT = re.compile(r"(?i)\bpull (rate )?limit")
 _HARMLESS = frozenset({"n", "last", "mount", "from", "digest", "artifactType", "service", "scope"})
 
 
@@ -56,6 +58,7 @@ BY_CODE: Mapping[tuple[int, str], tuple[type[errors.RegistryError], int]] = {
 _HINTS: Mapping[type[errors.RegistryError], str] = {
     errors.UnauthorizedError: "check the credentials of registry {name}",
     errors.DeniedError: "the account of registry {name} may not do this",
+    errors.RateBudgetError: "what is missing is read by a later run",
     errors.QuotaError: "make room in registry {name}, or raise the project's quota there",
 }
 
@@ -79,6 +82,8 @@ def failure(
         kind = errors.DeniedError
     if kind is errors.DeniedError and _QUOTA.search(message):
         kind = errors.QuotaError
+    if kind is errors.TooManyRequestsError and _PULL_LIMIT.search(message):
+        kind = errors.RateBudgetError
     what = " ".join((str(status), *codes[:1])) + (f": {message}" if message else "")
     hint = _HINTS.get(kind, "").format(name=registry)
     return kind(
@@ -94,6 +99,8 @@ def attempts(error: errors.RegistryError) -> int:
     """How often the request behind `error` is tried, the first attempt counted."""
     if not error.status:
         return PASSING if error.temporary else NEVER
+    if isinstance(error, errors.RateBudgetError):
+        return NEVER
     return _kind(error.status, error.codes)[1]
 
 

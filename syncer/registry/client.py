@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from syncer import errors, reference
 from syncer.events import Observer, ignore
 from syncer.manifest import Descriptor, Manifest
-from syncer.registry import download, listing, manifests, placeholder, referrers, upload
+from syncer.registry import download, limits, listing, manifests, placeholder, referrers, upload
 from syncer.registry.exchange import Ask, Exchange
 from syncer.registry.shared import DOCKER_HUB, Shared, connect
 from syncer.store import Capabilities, Chunks, OpenBlob, Resolved, TagDelete, TagTimes
@@ -65,9 +65,10 @@ class Client:
             keeps_untagged=not self._collects,
         )
 
-    def permit(self, count: int = 1) -> AbstractContextManager[None]:
+    def permit(self, count: int = 1, *, writes: bool = False) -> AbstractContextManager[None]:
         """Holds permits for a bulk transfer, of which there are never as many as of all."""
-        return self._shared.gate.hold(count, bulk=True, stop=self._exchange.stop)
+        kind = limits.Kind.UPLOAD if writes else limits.Kind.READ
+        return self._shared.gate.hold(count, kind, bulk=True, stop=self._exchange.stop)
 
     def repositories(self) -> Iterator[str]:
         """Every repository in the catalog, in no order; or those that were listed instead."""

@@ -34,9 +34,11 @@ def open_blob(exchange: Exchange, repository: str, descriptor: Descriptor) -> It
         RegistryError: The registry does not give them, in spite of retries.
     """
     bulk = descriptor.size > SMALL_BLOB
+    download = _Download(exchange, repository, descriptor)
+    exchange.ready(download.ask)
     with (
         exchange.shared.gate.hold(bulk=bulk, stop=exchange.stop),
-        closing(_Download(exchange, repository, descriptor).chunks()) as chunks,
+        closing(download.chunks()) as chunks,
     ):
         yield chunks
 
@@ -45,7 +47,7 @@ class _Download:
     def __init__(self, exchange: Exchange, repository: str, descriptor: Descriptor) -> None:
         self._exchange = exchange
         self._descriptor = descriptor
-        self._ask = Ask(
+        self.ask = Ask(
             "GET",
             exchange.url(f"/v2/{repository}/blobs/{descriptor.digest}"),
             (f"repository:{repository}:pull",),
@@ -74,17 +76,18 @@ class _Download:
                     else:
                         self._exchange.again("GET", attempt, error)
                     attempt, mark = attempt + 1, self._done
+                    self._exchange.ready(self.ask)
         finally:
             self._tell()
 
     def _rest(self) -> Iterator[memoryview]:
         """What one request brings of what is still missing."""
-        ask = self._ask
+        ask = self.ask
         if self._done and self._ranges:
             ask = replace(ask, headers=(("Range", f"bytes={self._done}-"),))
         with self._exchange.stream(ask) as (response, body):
             skip = self._overlap(response, body)
-            for piece in body.pieces():
+            for piece in self._pieces(body, skip):
                 fresh = piece[skip:]
                 skip -= len(piece) - len(fresh)
                 if fresh:
@@ -92,6 +95,14 @@ class _Download:
                     yield fresh
         if self._done < self._size or not self._size:
             self._settle()
+
+    def _pieces(self, body: Body, skip: int) -> Iterator[memoryview]:
+        """The answer's body, as fast as it may be read."""
+        reads = self._exchange.shared.reads
+        if reads is None:
+            return body.pieces()
+        left = self._size - self._done + skip
+        return reads.receiving(body.pieces(reads.piece), left, self._exchange.wait)
 
     def _overlap(self, response: httpx.Response, body: Body) -> int:
         """How many bytes of this answer have been handed out before."""
@@ -104,7 +115,7 @@ class _Download:
             return 0
         self._ranges = False
         raise errors.UnavailableError(
-            f"GET {self._ask.url}: the answer is another range than was asked for",
+            f"GET {self.ask.url}: the answer is another range than was asked for",
             registry=self._exchange.name,
         )
 

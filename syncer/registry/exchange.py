@@ -32,6 +32,8 @@ _REDIRECTED = frozenset({"GET", "HEAD"})
 _MOST_REDIRECTS = 5
 # A caller asks the authorizer at most twice for one request.
 _MOST_CHALLENGES = 2
+# What is not worth a wait: whoever comes next waits for it, too.
+_INSTANT = 0.005
 SMALL = 1024 * 1024
 
 
@@ -50,6 +52,7 @@ class Ask:
         retry: Whether an attempt that may pass is repeated here.
         bulk: Whether this moves a lot of bytes.
         urgent: Whether it is sent although the run was told to stop.
+        counts_as: What it is limited with, where that is not what its method says.
     """
 
     method: str
@@ -62,6 +65,12 @@ class Ask:
     retry: bool = True
     bulk: bool = False
     urgent: bool = False
+    counts_as: limits.Kind | None = None
+
+    @property
+    def kind(self) -> limits.Kind:
+        """What it is limited with."""
+        return limits.Kind.of(self.method) if self.counts_as is None else self.counts_as
 
 
 @dataclass(frozen=True)
@@ -140,17 +149,49 @@ class Exchange:
             RegistryError: It is not, in spite of retries; or there was none.
             InterruptedRunError: The run is to end.
         """
+        kind, stop = ask.kind, None if ask.urgent else self.stop
         for attempt in itertools.count(1):
             try:
-                with self.shared.gate.hold(bulk=ask.bulk, stop=None if ask.urgent else self.stop):
+                self.ready(ask)
+                with self.shared.gate.hold(kind=kind, bulk=ask.bulk, stop=stop):
                     response = self._open(ask, first=attempt == 1)
                     body = _body(response).read(ask.limit)
                 return Answer(response.status_code, response.headers, body, response.request.url)
             except errors.RegistryError as error:
                 if not ask.retry:
                     raise
-                self.again(ask.method, attempt, error)
+                self.again(ask.method, attempt, error, kind)
         raise AssertionError("`again` raises in the end")
+
+    def ready(self, ask: Ask) -> None:
+        """Waits until a request may be sent, before it takes a permit that another could use.
+
+        Raises:
+            InterruptedRunError: The run is to end.
+        """
+        shared, kind = self.shared, ask.kind
+        delay = shared.gate.paused(kind)
+        if shared.pace is not None:
+            delay = max(delay, shared.pace.take(kind, ask.method))
+        if shared.writes is not None and kind is limits.Kind.UPLOAD and isinstance(ask.body, bytes):
+            delay = max(delay, shared.writes.take(len(ask.body)))
+        if not ask.urgent:
+            self.wait(delay)
+
+    def wait(self, seconds: float) -> None:
+        """Waits for a turn.
+
+        Raises:
+            InterruptedRunError: The run is to end.
+        """
+        if seconds >= _INSTANT:
+            self._sleep(seconds)
+            self._check_stop()
+
+    def throttled(self, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+        """Bytes of a blob on their way out, as fast as they may go."""
+        writes = self.shared.writes
+        return chunks if writes is None else writes.sending(chunks, self.wait)
 
     @contextmanager
     def stream(self, ask: Ask) -> Iterator[tuple[httpx.Response, Body]]:
@@ -161,7 +202,13 @@ class Exchange:
         finally:
             response.close()
 
-    def again(self, method: str, attempt: int, error: errors.RegistryError) -> None:
+    def again(
+        self,
+        method: str,
+        attempt: int,
+        error: errors.RegistryError,
+        kind: limits.Kind | None = None,
+    ) -> None:
         """Waits before another attempt; `attempt` have been made.
 
         Raises:
@@ -171,7 +218,8 @@ class Exchange:
         self._check_stop()
         if attempt >= answers.attempts(error) or self.shared.circuit.open:
             raise error
-        delay = max(self._backoff.delay(attempt), self.shared.gate.paused())
+        paused = self.shared.gate.paused(limits.Kind.of(method) if kind is None else kind)
+        delay = max(self._backoff.delay(attempt), paused)
         self.observer(events.Retried(self.name, method, str(error), delay, error.status))
         self._sleep(delay)
         self._check_stop()
@@ -180,7 +228,7 @@ class Exchange:
         """One attempt: its answer with the body unread, if it is a welcome one."""
         if not ask.urgent:
             self._check_stop()
-            if paused := self.shared.gate.paused():
+            if paused := self.shared.gate.paused(ask.kind):
                 self._sleep(paused)
                 self._check_stop()
         self.shared.circuit.check()
@@ -208,6 +256,8 @@ class Exchange:
                 challenges, ask.scopes, proof.get("Authorization")
             ):
                 raise refusal
+            if self.shared.pace is not None:  # what is sent once more counts, and does not wait
+                self.shared.pace.take(ask.kind, ask.method)
         return self._transmit(ask, ask.url, self._proof(ask.scopes), first=first)
 
     def _proof(self, scopes: tuple[str, ...]) -> Mapping[str, str]:
@@ -262,27 +312,25 @@ class Exchange:
             body.close()
         if own:
             self._done(ask.method, response.status_code, began)
-            self._judge(response, first=first)
+            self._judge(ask.kind, response, first=first)
         return response
 
     def _done(self, method: str, status: int, began: float) -> None:
         seconds = time.perf_counter() - began
         self.observer(events.RequestDone(self.name, method, status, seconds))
 
-    def _judge(self, response: httpx.Response, *, first: bool) -> None:
+    def _judge(self, kind: limits.Kind, response: httpx.Response, *, first: bool) -> None:
         """What an answer says about the registry as a whole.
 
         A 5xx counts once per request, not per attempt: some registries answer 500 to one manifest
         for ever (distribution to foreign layers), which says nothing about the next.
         """
         shared, status, headers = self.shared, response.status_code, response.headers
-        if status in (429, 503) and (seconds := answers.retry_after(headers)):
+        if status == 503 and (seconds := answers.retry_after(headers)):
             shared.gate.pause(seconds)
-        if status == 429:
-            shared.gate.congested()
         if status < 500:
             if status != 429:
-                shared.gate.succeeded()
+                shared.gate.succeeded(kind)
             if shared.circuit.succeeded():
                 self.observer(events.CircuitChanged(self.name, opened=False, reason="it answers"))
         elif first:
@@ -311,14 +359,12 @@ class Exchange:
             body = _body(response).read(SMALL)
         except errors.RegistryError:
             body = b""
-        return answers.failure(
-            self.name,
-            ask.method,
-            response.request.url,
-            response.status_code,
-            response.headers,
-            body,
-        )
+        url, status = response.request.url, response.status_code
+        error = answers.failure(self.name, ask.method, url, status, response.headers, body)
+        if status == 429 and not isinstance(error, errors.RateBudgetError) and self.own(url):
+            self.shared.gate.congested(ask.kind)
+            self.shared.gate.pause(error.retry_after or 0.0, ask.kind)
+        return error
 
     def _check_stop(self) -> None:
         if self.stop.is_set():

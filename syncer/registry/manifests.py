@@ -8,6 +8,7 @@ import httpx
 
 from syncer import errors, manifest, reference
 from syncer.manifest import Manifest
+from syncer.registry import limits
 from syncer.registry.exchange import Answer, Ask, Exchange
 from syncer.store import Resolved, TagDelete
 
@@ -39,6 +40,7 @@ def resolve(exchange: Exchange, repository: str, target: str) -> Resolved | None
         if error.status not in _ASK_AGAIN:
             raise
         return _resolve_by_get(exchange, repository, target)
+    exchange.shared.budget.note(answer.headers)
     if answer.status == 404:
         # A web page is no registry's answer: whoever sent it does not know what is there.
         page = "html" in answer.headers.get("content-type", "")
@@ -87,6 +89,7 @@ def put(exchange: Exchange, repository: str, target: str, content: Manifest) -> 
         (("Content-Type", content.media_type),),
         content.raw,
         ok=(201, 200, 202),
+        counts_as=limits.Kind.MANIFEST,
     )
     answer = _sent(exchange, ask, content)
     stored = _named(answer)
@@ -175,8 +178,14 @@ def _resolve_by_get(exchange: Exchange, repository: str, target: str) -> Resolve
 
 
 def _get(exchange: Exchange, repository: str, target: str) -> Answer:
-    url = _url(exchange, repository, target)
-    return exchange.ask(Ask("GET", url, _pull(repository), _ACCEPT, limit=manifest.LIMIT))
+    url, scopes = _url(exchange, repository, target), _pull(repository)
+    budget = exchange.shared.budget
+    if budget.doubtful:  # a HEAD is free and tells what is left now
+        budget.note(exchange.ask(Ask("HEAD", url, scopes, _ACCEPT, ok=(200, 404))).headers)
+    with budget.spend():
+        answer = exchange.ask(Ask("GET", url, scopes, _ACCEPT, limit=manifest.LIMIT))
+        budget.note(answer.headers)
+    return answer
 
 
 def _checked(answer: Answer, target: str) -> str:

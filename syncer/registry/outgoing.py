@@ -85,6 +85,7 @@ class Outgoing(httpx.SyncByteStream):
         start: The first one; the supply is opened anew for each attempt.
         parts: Takes them from here instead, which can be done only once.
         sent: Told how many bytes went out, in large pieces.
+        throttled: Hands the bytes on as fast as they may go.
     """
 
     def __init__(
@@ -95,12 +96,14 @@ class Outgoing(httpx.SyncByteStream):
         start: int = 0,
         parts: Parts | None = None,
         sent: Callable[[int], None],
+        throttled: Callable[[Iterator[memoryview]], Iterator[memoryview]],
     ) -> None:
         self._supply = supply
         self._size = size
         self._start = start
         self._parts = parts
         self._sent = sent
+        self._throttled = throttled
         self._running: Generator[memoryview] | None = None
 
     @property
@@ -133,7 +136,7 @@ class Outgoing(httpx.SyncByteStream):
     def _counted(self, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
         count = 0
         try:
-            for chunk in chunks:
+            for chunk in self._throttled(chunks):
                 yield chunk
                 count += len(chunk)
                 if count >= TOLD:

@@ -55,6 +55,25 @@ class Learned:
     date: tuple[str, float] | None = None
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """How much may be asked of a registry, all clients together.
+
+    Attributes:
+        concurrency: The most requests in flight.
+        requests_per_second: The most of these; None: what its vendor is known to take, if anything.
+        bandwidth: The most bytes of blobs a second, read and written each; None: no cap.
+        overall: The cap that it shares with other registries.
+        rate_limit_reserve: Percent of the reads it counts that are left to others.
+    """
+
+    concurrency: int = 16
+    requests_per_second: float | None = None
+    bandwidth: int | None = None
+    overall: limits.Bandwidth | None = None
+    rate_limit_reserve: int = 10
+
+
 class Shared:
     """One registry, for all runs of this process.
 
@@ -63,6 +82,9 @@ class Shared:
         url: Its canonical URL, without a slash at the end.
         origin: Where its credentials may go.
         gate: Its permits.
+        pace: How many requests a second it takes; None: as many as come.
+        reads, writes: How many bytes of blobs a second; None: as many as come.
+        budget: The reads of manifests that it counts.
         circuit: Whether it is worth asking.
         transport: Its connections.
         source: Who we are there, if it asks.
@@ -76,14 +98,18 @@ class Shared:
         url: httpx.URL,
         transport: Transport,
         source: credentials.Source,
-        gate: limits.Gate,
-        circuit: limits.Circuit,
+        allowed: Allowed,
     ) -> None:
         self.name = name
         self.url = str(url).rstrip("/")
         self.origin = Origin.of(url)
-        self.gate = gate
-        self.circuit = circuit
+        self.gate = limits.Gate(name, allowed.concurrency)
+        self.pace = limits.Pace(url.host, allowed.requests_per_second) or None
+        own = limits.Bandwidth(allowed.bandwidth) if allowed.bandwidth else None
+        self.reads = limits.Meter.reading(own, allowed.overall)
+        self.writes = limits.Meter.writing(own, allowed.overall)
+        self.budget = limits.Budget(name, allowed.rate_limit_reserve)
+        self.circuit = limits.Circuit(name)
         self.transport = transport
         self.source = source
         self.authorizer = auth.Authorizer(name, url, source, transport.handle_request)
@@ -108,7 +134,7 @@ def connect(
     url: str,
     *,
     source: credentials.Source | None = None,
-    concurrency: int = 16,
+    allowed: Allowed | None = None,
     ca_file: str = "",
     client_cert: str = "",
     client_key: str = "",
@@ -121,7 +147,7 @@ def connect(
         name: The registry's name, for messages.
         url: `https://host[:port]`, or `http://` for one without TLS.
         source: Who to be there; nobody in particular when left out.
-        concurrency: The most requests in flight, all clients together.
+        allowed: How much may be asked of it, all clients together.
         ca_file: A PEM file of CAs that are trusted beside the system's; without it those that
             `certs.d` has for the registry.
         client_cert: A PEM file with a client certificate, perhaps with its key; without it that of
@@ -144,14 +170,9 @@ def connect(
         proxy=proxy,
         patience=patience,
     )
-    return Shared(
-        name,
-        base,
-        Transport(name, dialer, idle=concurrency + 4),
-        source or credentials.Anonymous(),
-        limits.Gate(name, concurrency),
-        limits.Circuit(name),
-    )
+    allowed = allowed or Allowed()
+    transport = Transport(name, dialer, idle=allowed.concurrency + 4)
+    return Shared(name, base, transport, source or credentials.Anonymous(), allowed)
 
 
 def _base(text: str) -> httpx.URL:

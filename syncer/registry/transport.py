@@ -229,12 +229,13 @@ class Body(httpx.SyncByteStream):
             self._end(keep=False)
             raise self._transport.translated(error, self._request) from error
 
-    def pieces(self) -> Iterator[memoryview]:
-        """The body in pieces of 256 KiB; each is valid until the next is asked for."""
+    def pieces(self, size: int = PIECE) -> Iterator[memoryview]:
+        """The body in pieces of up to 256 KiB; each is valid until the next is asked for."""
         buffer = self._transport.buffer()
+        view = buffer[:size]
         try:
-            while count := self._fill(buffer):
-                yield buffer[:count]
+            while count := self._fill(view):
+                yield view[:count]
         finally:
             self._transport.recycle(buffer)
 

@@ -227,7 +227,14 @@ class _Upload:
         )
 
     def _body(self, size: int, parts: Parts | None = None) -> Outgoing:
-        return Outgoing(self._supply, size, start=self._offset, parts=parts, sent=self._sent)
+        return Outgoing(
+            self._supply,
+            size,
+            start=self._offset,
+            parts=parts,
+            sent=self._sent,
+            throttled=self._exchange.throttled,
+        )
 
     def _move(self, answer: Answer) -> None:
         """Follows the upload to where the answer says it goes on."""

@@ -14,7 +14,7 @@ from syncer.rules.auth import (
 )
 from syncer.rules.durations import parse_duration
 from syncer.rules.load import load, loads
-from syncer.rules.model import Daemon, Notify, Registry, ReplicateRule, Rules, State
+from syncer.rules.model import Daemon, Limits, Notify, Registry, Rules, State
 from syncer.rules.policies import (
     GuardRules,
     KeepRules,
@@ -24,6 +24,7 @@ from syncer.rules.policies import (
     TagRules,
     Untagged,
 )
+from syncer.rules.replication import ReplicateRule
 from syncer.rules.schedule import Schedule
 from syncer.rules.values import Address
 from syncer.rules.windows import Hours, Window
@@ -37,6 +38,7 @@ __all__ = [
     "GuardRules",
     "Hours",
     "KeepRules",
+    "Limits",
     "Notify",
     "PasswordEnv",
     "PasswordFile",

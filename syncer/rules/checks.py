@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from syncer.rules import circles
-from syncer.rules.model import ReplicateRule, Rules
+from syncer.rules.model import Rules
 from syncer.rules.policies import PolicyRules
 from syncer.rules.positions import Location
+from syncer.rules.replication import ReplicateRule
 from syncer.rules.values import suggestion
 
 Found = tuple[Location, str]

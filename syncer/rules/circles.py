@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from syncer.patterns import Pattern
-from syncer.rules.model import ReplicateRule
+from syncer.rules.replication import ReplicateRule
 
 _GLOB_START = re.compile(r"[^*?\[]*")
 _REGEX_START = re.compile(r"re:([a-z0-9/_-]*)(?![*?{])")

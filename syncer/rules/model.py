@@ -9,49 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
-from syncer import errors, patterns, retention
-from syncer.patterns import Pattern, Selection
+from syncer import errors, retention
 from syncer.rules.auth import Auth, DockerConfig
 from syncer.rules.policies import PolicyRules, Retention
-from syncer.rules.table import Scheduled, Table
+from syncer.rules.replication import ReplicateRule
+from syncer.rules.table import Table
 from syncer.rules.values import (
     Address,
     Array,
+    ByteRate,
     Duration,
     FilePath,
     HostName,
     Listen,
     Name,
     Percent,
-    Platform,
+    PerSecond,
     Positive,
     Proxy,
-    Rename,
     RepositoryName,
-    RepositoryPattern,
     Schema,
-    Some,
-    Sort,
     StateUrl,
-    TagPattern,
     Url,
     Webhook,
     Window,
     Zone,
-    filled,
-    placeholders,
     suggestion,
 )
 from syncer.rules.windows import Hours, hours
 
 DEFAULT_STATE = "/var/lib/syncer/state.db"
-_EVERY = patterns.parse("*")
-_LATEST = patterns.parse("latest")
 Notice = Literal["failure", "recovery", "refused", "conflict", "lag"]
 
 
@@ -107,6 +99,16 @@ class Notify(Table):
         return Path(self.webhook).read_text().strip() if self.webhook[:1] == "/" else self.webhook
 
 
+class Limits(Table):
+    """`[limits]`: what holds for all registries together.
+
+    Attributes:
+        bandwidth: Bytes of blobs a second, read and written each; None: no cap.
+    """
+
+    bandwidth: ByteRate | None = None
+
+
 class Registry(Table):
     """`[registry.NAME]`: where a registry or an image layout is and how to speak to it.
 
@@ -115,6 +117,10 @@ class Registry(Table):
             whole path for an image layout, which has no further keys but `window`.
         auth: Who to be there.
         concurrency: Requests in flight, all rules together.
+        requests_per_second: The most of these, all rules together; None: what its vendor is known
+            to take, if anything.
+        bandwidth: Bytes of blobs a second, read from it and written to it each; None: no cap.
+        rate_limit_reserve: Percent of the manifest reads it counts that are left to others.
         timeout: How long a connection may be idle.
         ca_file: Certificates to trust beside the system's; None for those of `certs.d`.
         client_cert, client_key: Who to be for TLS; the key may stand in the certificate's file.
@@ -129,6 +135,9 @@ class Registry(Table):
     url: Url
     auth: Auth = DockerConfig()
     concurrency: int = Field(16, ge=1, le=1024)
+    requests_per_second: PerSecond | None = None
+    bandwidth: ByteRate | None = None
+    rate_limit_reserve: Percent = 10
     timeout: Positive = timedelta(seconds=60)
     ca_file: FilePath | None = None
     client_cert: FilePath | None = None
@@ -158,139 +167,13 @@ class Registry(Table):
         return key
 
 
-def _check_capture(name: str, repos: Sequence[Pattern]) -> None:
-    """Raises ValueError where `rename` cannot know what `{name}` stands for."""
-    capturing = [pattern for pattern in repos if name in pattern.group_names]
-    if name == "repo" and capturing:
-        raise ValueError(
-            f"{{repo}} is the whole name, and {capturing[0].text!r} captures a part of it by that"
-            " word: call the capture something else"
-        )
-    without = [pattern for pattern in repos if name not in pattern.group_names]
-    if name != "repo" and without:
-        known = sorted({each for pattern in repos for each in pattern.group_names})
-        raise ValueError(
-            f"{{{name}}} is neither {{repo}}, the source's repository name, nor captured by"
-            f" {without[0].text!r} in repos, as 're:prod/(?P<{name}>.+)' would"
-            f"{suggestion(name, known)}"
-        )
-
-
-def _several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-class Latest(Table):
-    """`latest = { count = ..., sort = ... }`: only the newest of the tags that a rule matches.
-
-    Attributes:
-        count: How many in each repository.
-        sort: What newer means: a higher version, or a later name.
-    """
-
-    count: int = Field(ge=1)
-    sort: Sort = "semver"
-
-
-class ReplicateRule(Scheduled):
-    """`[[replicate]]`: what is copied from one registry to others.
-
-    Attributes:
-        name: Unique among rules and retention policies.
-        source: The name of the registry to read.
-        target: The names of the registries to write.
-        repos, exclude_repos: The source's repositories, and those of them to leave out.
-        tags, exclude_tags: Their tags, and those of them to leave out.
-        latest: How many of those at most; None for all. What `tags` names in full comes anyway.
-        rename: The repository's name at the targets, `{repo}` being that at the source and
-            `{name}` what a `re:` pattern of `repos` captured.
-        platforms: What indexes are trimmed to; empty for all of them as they are.
-        overwrite: Which tags of the targets may be replaced.
-        mutable: Tags that are expected to move.
-        max_overwrite_pct: Above so many percent of replaced tags a repository is refused.
-        allow_empty: Whether matching nothing is fine.
-        unsupported: What to do with content that cannot be copied.
-        referrers: Whether signatures and other referrers come along.
-        foreign: Whether non-distributable layers are copied, too.
-    """
-
-    name: Name
-    source: str
-    target: Annotated[Some[str], BeforeValidator(_several)]
-    repos: Some[RepositoryPattern]
-    exclude_repos: Array[RepositoryPattern] = ()
-    tags: Some[TagPattern] = (_EVERY,)
-    exclude_tags: Array[TagPattern] = ()
-    latest: Latest | None = None
-    rename: Rename = "{repo}"
-    platforms: Array[Platform] = ()
-    overwrite: Literal["ours", "always", "never"] = "ours"
-    mutable: Array[TagPattern] = (_LATEST,)
-    max_overwrite_pct: Percent = 30
-    allow_empty: bool = False
-    unsupported: Literal["skip", "fail"] = "skip"
-    referrers: bool = True
-    foreign: bool = False
-
-    @field_validator("rename")
-    @classmethod
-    def _keeps_apart(cls, rename: str, info: ValidationInfo) -> str:
-        repos: tuple[Pattern, ...] = info.data.get("repos", ())
-        used = placeholders(rename)
-        for name in used:
-            _check_capture(name, repos)
-        if not used and repos and not (len(repos) == 1 and repos[0].is_literal):
-            raise ValueError(
-                f"{rename!r} gives every repository the same name: write {{repo}} in it, or name one"
-                " repository in repos"
-            )
-        return rename
-
-    @property
-    def repo_selection(self) -> Selection:
-        """The source's repositories."""
-        return Selection(self.repos, self.exclude_repos)
-
-    @property
-    def tag_selection(self) -> Selection:
-        """The tags of each."""
-        return Selection(self.tags, self.exclude_tags)
-
-    @property
-    def mutable_selection(self) -> Selection:
-        """The tags that are expected to move."""
-        return Selection(self.mutable)
-
-    @property
-    def literal_repos(self) -> tuple[str, ...] | None:
-        """The repositories, where all are named in full and no catalog is needed; else None."""
-        return (
-            tuple(each.text for each in self.repos)
-            if all(p.is_literal for p in self.repos)
-            else None
-        )
-
-    def names(self, repository: str) -> bool:
-        """Whether `repository` is named in full, so that its absence is an error."""
-        return any(each.is_literal and each.text == repository for each in self.repos)
-
-    def renamed(self, repository: str) -> str:
-        """What the source's `repository` is called at the targets.
-
-        Captures are those of the first pattern in `repos` that matches it.
-        """
-        captures = (pattern.groups(repository) for pattern in self.repos)
-        found = next((each for each in captures if each is not None), {})
-        return filled(self.rename, found | {"repo": repository})
-
-
 class Rules(Table):
     """The whole file. Made by `load` or `loads`.
 
     Attributes:
         version: The key `schema`: what the file means.
         timezone: For schedules and calendar keeps.
-        state, daemon, notify: The tables of those names.
+        state, daemon, notify, limits: The tables of those names.
         registry: The registries by name.
         replicate: The replication rules.
         retention: The policies and their guards.
@@ -301,6 +184,7 @@ class Rules(Table):
     state: State = State()
     daemon: Daemon = Daemon()
     notify: Notify = Notify()
+    limits: Limits = Limits()
     registry: Mapping[Name, Registry] = Field(default_factory=dict)
     replicate: Array[ReplicateRule] = ()
     retention: Retention = Retention()

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo
 
 from syncer import patterns, platforms, reference
-from syncer.rules import durations, windows
+from syncer.rules import durations, rates, windows
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,6 +34,7 @@ _LAYOUT = "oci:"
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 _PATTERN = "a pattern in quotes, such as 'prod*'"
+_RATE = "bytes a second in quotes, such as '20MB/s'"
 _DURATION = "a duration in quotes, such as '24h'"
 
 T = TypeVar("T")
@@ -339,6 +340,8 @@ Duration = Annotated[timedelta, parsed(durations.parse_duration, _DURATION)]
 Positive = Annotated[Duration, AfterValidator(_positive)]
 Count = Annotated[int, AfterValidator(_count)]
 Span = Annotated[int | timedelta, PlainValidator(_span)]
+ByteRate = Annotated[int, parsed(rates.parse_rate, _RATE)]
+PerSecond = Annotated[float, Field(ge=0.01, le=100_000)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 Url = Annotated[str, AfterValidator(_url)]
 Proxy = Annotated[str, AfterValidator(_proxy)]

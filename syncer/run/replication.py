@@ -87,7 +87,7 @@ def compare(
     then: replicate.Apply,
     only: Selection | None,
     *,
-    attachments: bool = True,
+    verify: bool = False,
 ) -> None:
     """Compares what the rules speak of and hands each comparison to `then`; ends with the graph."""
     replicate.Replication(
@@ -97,7 +97,7 @@ def compare(
         run.observer,
         then,
         only=only,
-        attachments=attachments,
+        verify=verify,
         now=run.started,
     ).start()
     graph.run()

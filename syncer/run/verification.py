@@ -58,5 +58,5 @@ def verify(
         copier = copy.Copier(graph, run.observer, run.memory.mounts)
         verifier = Verifier(graph, copier, run.memory, run.observer, repair=repair)
         with contextlib.closing(copier):
-            replication.compare(run, graph, rules, verifier, only, attachments=False)
+            replication.compare(run, graph, rules, verifier, only, verify=True)
     return Verified(run.report, verifier.checked)

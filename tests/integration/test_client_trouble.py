@@ -102,7 +102,7 @@ def test_a_storm_of_429_is_weathered_with_fewer_requests_at_once(
 ) -> None:
     fake.on("HEAD", "/v2/a/manifests/v1", lambda asked: asked.fail(429, "TOOMANYREQUESTS"), times=6)
     assert eu.client.resolve("a", "v1")
-    assert eu.shared.gate.window < eu.shared.gate.capacity
+    assert eu.shared.gate.window() < eu.shared.gate.capacity
     assert not eu.told(events.CircuitChanged)
 
 

@@ -1,7 +1,8 @@
-"""Gate, Circuit and Backoff: how much a registry is asked at once, and when it is left alone."""
+"""Gate: how much a registry is asked at once, together and of each kind."""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,17 +13,11 @@ from hypothesis import strategies as st
 
 from syncer import errors
 from syncer.registry import limits
+from syncer.registry.limits import gate as gates
+from tests.clients import Clock
 from tests.registries import wait_for
 
-
-class Clock:
-    """Seconds that pass when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+Kind = limits.Kind
 
 
 class Crowd:
@@ -34,11 +29,13 @@ class Crowd:
         self._leave: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
 
-    def come(self, name: str, count: int = 1, *, bulk: bool = False) -> None:
+    def come(
+        self, name: str, count: int = 1, kind: Kind = Kind.READ, *, bulk: bool = False
+    ) -> None:
         """Starts a thread that asks; returns once it is inside or in the queue."""
         self._leave[name] = threading.Event()
         before = len(self.gate._queue) + len(self.inside)
-        thread = threading.Thread(target=self._stay, args=(name, count, bulk))
+        thread = threading.Thread(target=self._stay, args=(name, count, kind, bulk))
         self._threads.append(thread)
         thread.start()
         wait_for(lambda: len(self.gate._queue) + len(self.inside) > before, f"{name} to ask")
@@ -56,8 +53,8 @@ class Crowd:
             thread.join(10)
             assert not thread.is_alive()
 
-    def _stay(self, name: str, count: int, bulk: bool) -> None:  # noqa: FBT001
-        with self.gate.hold(count, bulk=bulk):
+    def _stay(self, name: str, count: int, kind: Kind, bulk: bool) -> None:  # noqa: FBT001
+        with self.gate.hold(count, kind, bulk=bulk):
             self.inside.append(name)
             self._leave[name].wait(10)
 
@@ -155,22 +152,22 @@ def test_simultaneous_429s_halve_the_window_once() -> None:
     gate = limits.Gate("eu", 16, clock=clock)
     for _ in range(10):
         gate.congested()
-    assert gate.window == 8
+    assert gate.window() == 8
     clock.now += limits.EPOCH
     gate.congested()
-    assert gate.window == 4
+    assert gate.window() == 4
 
 
 def test_the_window_grows_back_by_one_for_a_window_of_answers_up_to_the_ceiling() -> None:
     gate = limits.Gate("eu", 4, clock=Clock())
     gate.congested()
-    assert gate.window == 2
+    assert gate.window() == 2
     for _ in range(3):
         gate.succeeded()
-    assert gate.window == 3
+    assert gate.window() == 3
     for _ in range(100):
         gate.succeeded()
-    assert gate.window == 4
+    assert gate.window() == 4
 
 
 def test_a_smaller_window_lets_fewer_in_but_always_one() -> None:
@@ -197,115 +194,129 @@ def test_a_pause_is_kept_and_five_minutes_long_at_most() -> None:
     assert gate.paused() == 0
 
 
-@given(
-    capacity=st.integers(1, 6),
-    wishes=st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=12),
-    order=st.randoms(use_true_random=False),
-)
-def test_permits_never_exceed_what_there_is_and_all_come_back(
-    capacity: int, wishes: list[tuple[int, bool]], order: object
+def test_a_429_halves_the_window_of_its_kind_alone() -> None:
+    clock = Clock()
+    gate = limits.Gate("eu", 16, clock=clock)
+    gate.congested(Kind.UPLOAD)
+    gate.congested(Kind.MANIFEST)
+    windows = {kind: gate.window(kind) for kind in Kind}
+    assert windows == {Kind.READ: 16, Kind.UPLOAD: 8, Kind.MANIFEST: 8, Kind.DELETE: 16}
+    for _ in range(8):
+        gate.succeeded(Kind.READ)
+    assert gate.window(Kind.UPLOAD) == 8
+    for _ in range(9):
+        gate.succeeded(Kind.UPLOAD)
+    assert gate.window(Kind.UPLOAD) == 9
+
+
+def test_who_waits_for_room_of_its_kind_is_passed_by_the_others() -> None:
+    with crowd(2) as people:
+        people.gate.congested(Kind.UPLOAD)
+        people.come("upload", kind=Kind.UPLOAD)
+        people.come("more", kind=Kind.UPLOAD)
+        people.come("most", kind=Kind.UPLOAD)
+        people.come("head")
+        assert people.inside == ["upload", "head"]
+        people.go("head")
+        people.come("again")
+        assert people.inside == ["upload", "again"]
+        people.go("upload")
+        wait_for(lambda: people.inside == ["again", "more"], "the next upload to enter")
+
+
+def test_all_kinds_together_stay_within_the_capacity() -> None:
+    with crowd(3) as people:
+        for kind in Kind:
+            people.come(kind.name, kind=kind)
+        assert len(people.inside) == 3
+
+
+def test_bulk_transfers_leave_room_in_a_window_that_has_shrunk() -> None:
+    with crowd(8) as people:
+        people.gate.congested()
+        for number in range(4):
+            people.come(f"bulk{number}", bulk=True)
+        assert len(people.inside) == 3
+        people.come("head")
+        assert people.inside[3] == "head"
+        people.come("put", kind=Kind.UPLOAD, bulk=True)
+        assert people.inside[4] == "put"
+
+
+def test_single_permits_for_bulk_do_not_overtake_a_pair_for_ever() -> None:
+    with crowd(4) as people:
+        for name in ("a", "b"):
+            people.come(name, bulk=True)
+        people.come("pair", 2, Kind.UPLOAD, bulk=True)
+        people.come("late", bulk=True)
+        assert people.inside == ["a", "b"]
+        people.go("a")
+        wait_for(lambda: people.inside == ["b", "pair"], "the pair to enter")
+
+
+def test_a_pause_is_kept_for_its_kind_alone_unless_it_is_for_all() -> None:
+    gate = limits.Gate("eu", 1, clock=Clock())
+    gate.pause(20, Kind.UPLOAD)
+    assert (gate.paused(Kind.UPLOAD), gate.paused()) == (20, 0)
+    gate.pause(10)
+    assert (gate.paused(Kind.UPLOAD), gate.paused()) == (20, 10)
+
+
+Wish = tuple[int, bool, limits.Kind]
+WISHES = st.lists(st.tuples(st.integers(1, 3), st.booleans(), st.sampled_from(Kind)), max_size=14)
+
+
+@given(capacity=st.integers(1, 6), wishes=WISHES, order=st.randoms(use_true_random=False))
+def test_permits_exceed_neither_what_there_is_nor_a_window_and_all_are_served(
+    capacity: int, wishes: list[Wish], order: random.Random
 ) -> None:
     """Granting is a pure step over the queue, so threads are not needed to try every order."""
-    gate = limits.Gate("eu", capacity)
-    waiting = [limits._Waiter(min(n, capacity), bulk=bulk) for n, bulk in wishes]
-    inside: list[limits._Waiter] = []
-    queued = list(waiting)
-    while queued or inside:
-        if queued:
-            gate._queue.append(queued.pop(0))
-            gate._grant()
-        inside = [each for each in waiting if each.granted]
-        assert sum(each.count for each in inside) <= capacity
-        bulk = [each.count for each in inside if each.bulk]
-        assert len(bulk) <= 1 or sum(bulk) <= max(1, int(capacity * 0.75))
-        assert inside or not gate._queue
-        if inside and (not queued or order.random() < 0.5):  # type: ignore[attr-defined]
-            gone = order.choice(inside)  # type: ignore[attr-defined]
-            waiting.remove(gone)
-            gate._leave(gone)
-            inside = [each for each in waiting if each.granted]
-    assert (gate._out, gate._bulk_out, len(gate._queue)) == (0, 0, 0)
+    gate = limits.Gate("eu", capacity, clock=Clock())
+    permits = {index: _permit(gate, wish) for index, wish in enumerate(wishes)}
+    coming, waiting, inside = list(permits), list[int](), list[int]()
+    while coming or inside:
+        match order.choice(["come", "go", "429", "fine"]):
+            case "come" if coming:
+                waiting.append(coming.pop(0))
+                gate._queue.append(permits[waiting[-1]])
+                gate._grant()
+            case "go" if inside:
+                gone = order.choice(inside)
+                inside.remove(gone)
+                gate._leave(permits[gone])
+            case "429":
+                lane = gate._lanes[order.choice(list(Kind))]
+                lane.window = max(1.0, lane.window / 2)
+            case _:
+                gate.succeeded(order.choice(list(Kind)))
+        entered = [index for index in waiting if permits[index].granted]
+        inside += entered
+        _check(gate, [wishes[index] for index in inside], [wishes[index] for index in entered])
+        for index in entered:
+            alike = [other for other in waiting if wishes[other] == wishes[index]]
+            assert alike[0] == index
+            waiting.remove(index)
+        assert inside or not waiting
+    assert (gate._out, gate._bulk, len(gate._queue)) == (0, 0, 0)
 
 
-def test_five_failures_in_a_row_open_the_circuit_and_the_error_says_so() -> None:
-    circuit = limits.Circuit("eu", clock=Clock())
-    assert [circuit.failed("connection refused") for _ in range(5)] == [False] * 4 + [True]
-    with pytest.raises(errors.CircuitOpenError) as caught:
-        circuit.check()
-    assert str(caught.value) == (
-        "eu is not asked for another 30 s: 5 requests in a row failed, the last with:"
-        " connection refused"
-    )
+def _permit(gate: limits.Gate, wish: Wish) -> gates._Permit:
+    count, bulk, kind = wish
+    lane = gate._lanes[kind]
+    return gates._Permit(gate, lane, min(count, gate.capacity), None, bulk=bulk)
 
 
-def test_an_answer_in_between_keeps_the_circuit_closed() -> None:
-    circuit = limits.Circuit("eu", clock=Clock())
-    for _ in range(4):
-        circuit.failed("timed out")
-    assert not circuit.succeeded()
-    assert [circuit.failed("timed out") for _ in range(4)] == [False] * 4
-    circuit.check()
-
-
-def test_one_request_tries_after_the_pause_and_the_others_wait() -> None:
-    clock = Clock()
-    circuit = limits.Circuit("eu", threshold=1, clock=clock)
-    circuit.failed("502")
-    clock.now += 30
-    circuit.check()
-    with pytest.raises(errors.CircuitOpenError):
-        circuit.check()
-    assert circuit.succeeded()
-    circuit.check()
-
-
-def test_each_failed_try_doubles_the_pause_up_to_five_minutes() -> None:
-    clock = Clock()
-    circuit = limits.Circuit("eu", threshold=1, clock=clock)
-    circuit.failed("502")
-    for pause in (30, 60, 120, 240, 300, 300):
-        clock.now += pause - 1
-        with pytest.raises(errors.CircuitOpenError):
-            circuit.check()
-        clock.now += 1
-        circuit.check()
-        circuit.failed("502")
-
-
-def test_failures_of_requests_under_way_do_not_lengthen_the_pause() -> None:
-    clock = Clock()
-    circuit = limits.Circuit("eu", clock=clock)
-    for _ in range(16):
-        circuit.failed("502")
-    clock.now += 30
-    circuit.check()
-
-
-def test_a_try_that_never_comes_back_does_not_keep_the_circuit_open_for_ever() -> None:
-    clock = Clock()
-    circuit = limits.Circuit("eu", threshold=1, clock=clock)
-    circuit.failed("502")
-    clock.now += 30
-    circuit.check()
-    clock.now += 30
-    circuit.check()
-
-
-def test_the_circuit_says_when_it_closes() -> None:
-    circuit = limits.Circuit("eu", threshold=1, clock=Clock())
-    circuit.failed("502")
-    assert circuit.open
-    assert circuit.succeeded()
-    assert not circuit.open
-    assert not circuit.succeeded()
-
-
-@given(attempt=st.integers(1, 40), share=st.floats(0, 1))
-def test_the_wait_doubles_up_to_a_limit_and_any_part_of_it_is_possible(
-    attempt: int, share: float
-) -> None:
-    backoff = limits.Backoff(0.5, 10.0, uniform=lambda low, high: low + share * (high - low))
-    assert backoff.delay(attempt) == pytest.approx(share * min(10.0, 0.5 * 2 ** (attempt - 1)))
+def _check(gate: limits.Gate, inside: list[Wish], entered: list[Wish]) -> None:
+    """What is inside fits; windows may have shrunk since others entered."""
+    capacity = gate.capacity
+    assert sum(min(count, capacity) for count, _, _ in inside) <= capacity
+    bulk = [min(count, capacity) for count, bulk, _ in inside if bulk]
+    assert len(bulk) <= 1 or sum(bulk) <= max(1, int(capacity * 0.75))
+    for _, is_bulk, kind in entered:
+        alike = [wish for wish in inside if wish[2] is kind]
+        assert len(alike) <= gate.window(kind)
+        if is_bulk:
+            assert sum(wish[1] for wish in alike) <= max(1, int(gate.window(kind) * 0.75))
 
 
 def test_many_threads_share_one_gate_without_losing_permits() -> None:
@@ -316,7 +327,9 @@ def test_many_threads_share_one_gate_without_losing_permits() -> None:
         nonlocal most, now
         for turn in range(30):
             with ExitStack() as stack:
-                stack.enter_context(gate.hold(1 + (number + turn) % 2, bulk=bool(number % 2)))
+                kind = Kind((number + turn) % len(Kind))
+                stack.enter_context(gate.hold(1 + turn % 2, kind, bulk=bool(number % 2)))
+                gate.congested(kind) if turn % 7 == 0 else gate.succeeded(kind)
                 with lock:
                     now += 1
                     most = max(most, now)
@@ -330,4 +343,4 @@ def test_many_threads_share_one_gate_without_losing_permits() -> None:
         thread.join(30)
         assert not thread.is_alive()
     assert most <= 3
-    assert (gate._out, gate._bulk_out) == (0, 0)
+    assert (gate._out, gate._bulk) == (0, 0)

@@ -15,7 +15,7 @@ from syncer import rules
 
 PATH = Path(__file__).parents[2] / "rules.example.toml"
 # Tables whose defaults are those of their keys.
-INNER = (rules.State, rules.Daemon, rules.Notify, rules.Retention, rules.PolicyGuard)
+INNER = (rules.State, rules.Daemon, rules.Notify, rules.Limits, rules.Retention, rules.PolicyGuard)
 COMMENTED_OUT = re.compile(r"(?m)^(\s*)# (?=\[|[a-z_]+ = )")
 
 
