@@ -67,7 +67,7 @@ class Allowed:
         rate_limit_reserve: Percent of the reads it counts that are left to others.
     """
 
-    concurrency: int = 16
+    concurrency: int = 32
     requests_per_second: float | None = None
     bandwidth: int | None = None
     overall: limits.Bandwidth | None = None

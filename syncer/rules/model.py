@@ -134,7 +134,7 @@ class Registry(Table):
 
     url: Url
     auth: Auth = DockerConfig()
-    concurrency: int = Field(16, ge=1, le=1024)
+    concurrency: int = Field(32, ge=1, le=1024)
     requests_per_second: PerSecond | None = None
     bandwidth: ByteRate | None = None
     rate_limit_reserve: Percent = 10

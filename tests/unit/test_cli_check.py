@@ -48,9 +48,9 @@ TOLD = """\
 ok: {file}: 3 registries, 1 replication rule, 1 retention policy
 
 registry  url                              as                                   concurrency
-eu        https://registry.eu.example.com  docker config                                 16
+eu        https://registry.eu.example.com  docker config                                 32
 us        http://registry.us.example.com   user ci, password in /etc/syncer/us            4
-spare     http://127.0.0.1:5000            anonymous                                     16
+spare     http://127.0.0.1:5000            anonymous                                     32
 
 eu-to-us: eu -> us
   repositories prod/** except prod/old/*

@@ -88,7 +88,7 @@ def test_what_a_rule_does_not_say_has_a_default() -> None:
 
 def test_a_registry_knows_its_name_and_its_defaults() -> None:
     eu = rules.loads(MINIMAL).registry["eu"]
-    assert (eu.name, eu.url, eu.concurrency) == ("eu", "https://eu.example.com", 16)
+    assert (eu.name, eu.url, eu.concurrency) == ("eu", "https://eu.example.com", 32)
     assert eu.auth == rules.DockerConfig(docker_config=None)
     assert eu.timeout == timedelta(seconds=60)
     assert eu.proxy is None
