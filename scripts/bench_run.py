@@ -19,9 +19,10 @@ from typing import Any
 
 from scripts import bench_plan, bench_request, bench_table
 from scripts.bench_cases import CASES, QUICK, Case
-from scripts.bench_stage import Stage, Taken
+from scripts.bench_stage import FailedRunError, Stage, Taken
 from scripts.bench_tools import SYNCER, Tool
 
+_PATIENCE = 5
 _OTHERS = {
     "start": "syncer --help, and what Python itself takes",
     "request": bench_request.TITLE,
@@ -76,13 +77,26 @@ def _play(case: Case, directory: Path, options: argparse.Namespace) -> dict[str,
             turn = number % len(tools)
             for tool in (*tools[turn:], *tools[:turn]):
                 if not (results[tool.name] and tool.name in case.once):
-                    taken = stage.run(tool)
-                    results[tool.name].append(taken)
-                    print(f"{tool.name} {taken.wall:.2f} s", end="; ", file=sys.stderr, flush=True)
+                    results[tool.name].append(_run(stage, tool))
     print(file=sys.stderr)
     print(f"\n{bench_table.table(case, results)}\n")
     print("\n".join(bench_table.verdicts(case, results)), flush=True)
     return results
+
+
+def _run(stage: Stage, tool: Tool) -> Taken:
+    """A run that succeeds; a peer may fail before, which is said, and is not counted."""
+    for _ in range(_PATIENCE):
+        try:
+            taken = stage.run(tool)
+        except FailedRunError as error:
+            print(f"\n{tool.name} failed: {error}", file=sys.stderr, flush=True)
+            if tool.name == "syncer":
+                break
+        else:
+            print(f"{tool.name} {taken.wall:.2f} s", end="; ", file=sys.stderr, flush=True)
+            return taken
+    sys.exit(f"{tool.name} does not do this task")
 
 
 def _wanted(tool: Tool, options: argparse.Namespace) -> bool:

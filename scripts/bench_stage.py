@@ -51,6 +51,10 @@ class Taken:
         return sum(sum(side.values()) for side in self.sides.values())
 
 
+class FailedRunError(Exception):
+    """The tool failed, or did not do all of its task; the message says which."""
+
+
 class Stage:
     """The registries of one case. A context manager."""
 
@@ -96,7 +100,7 @@ class Stage:
         """One run, from a fresh start of both registries to the count of what they were asked.
 
         Raises:
-            SystemExit: The tool failed, or did not do all of its task.
+            FailedRunError: There is nothing to count.
         """
         task = self._task(tool)
         if not self.case.filled:
@@ -113,7 +117,7 @@ class Stage:
             taken.start = taken.wall - json.loads(output)["seconds"]
         if not self.case.tiny:
             self._count(taken)
-            self._check(tool)
+            self._check()
         return taken
 
     def _task(self, tool: Tool) -> Task:
@@ -138,11 +142,11 @@ class Stage:
         found = _DIGEST.search(request.path)
         return self.layout.sizes.get(f"sha256:{found[1]}", 0) if found else 0
 
-    def _check(self, tool: Tool) -> None:
+    def _check(self) -> None:
         for repository, count in self.layout.repositories.items():
             root = self.layout.root if self.case.filled else self._kept
             if (there := tags_of(root, repository)) != count:
-                sys.exit(f"{tool.name}: {repository} has {there} of {count} tags at the target")
+                raise FailedRunError(f"{repository} has {there} of {count} tags at the target")
 
 
 def _options(root: Path, authority: Authority | None) -> Options:
@@ -163,7 +167,7 @@ def _spawn(command: list[str], task: Task) -> tuple[Taken, str]:
         )
     took: dict[str, Any] = json.loads(result.read_text())
     if took.pop("code"):
-        sys.exit(f"{' '.join(command)} failed:\n{said.read_text()[-2000:]}")
+        raise FailedRunError(f"{' '.join(command)}:\n{said.read_text()[-2000:]}")
     return Taken(**took), output.read_text()
 
 
