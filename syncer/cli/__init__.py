@@ -94,8 +94,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of the `syncer` program."""
-    # Imports alone make a hundred thousand objects that stay: collect less often.
-    gc.set_threshold(50_000, 20)
+    # Imports alone make eighty thousand objects that stay: collect less often.
+    gc.set_threshold(100_000, 20)
     code = run(sys.argv[1:])
     gc.freeze()  # the interpreter's last collection would walk all of them, which takes 50 ms
     sys.exit(code)
