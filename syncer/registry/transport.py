@@ -215,7 +215,7 @@ class Body(httpx.SyncByteStream):
         return None if self._chunked or self._left < 0 else self._left
 
     def readinto(self, view: memoryview) -> int:
-        """Reads what has come, at least one byte; 0 at the end.
+        """Fills `view`, or less of it where a chunk or the body ends; 0 at the end.
 
         Raises:
             UnavailableError: The peer broke off, fell silent or is too slow.
@@ -292,7 +292,7 @@ class Body(httpx.SyncByteStream):
             if not self._left:
                 self._end(keep=self._keep)
                 return 0
-        count = source.readinto(view[: self._left] if self._left >= 0 else view)
+        count = source.fill(view[: self._left] if 0 <= self._left < len(view) else view)
         if self._left < 0:
             if not count:
                 self._end(keep=False)

@@ -138,6 +138,24 @@ class Wire:
         self._pace(count, time.monotonic() - started)
         return count
 
+    def fill(self, view: memoryview) -> int:
+        """Body bytes until `view` is full or the peer has closed; how many. See `readinto`.
+
+        TLS hands out 16 KiB at a time, so this loop is most of what Python does for a large blob.
+        """
+        filled = len(piece := self.take(len(view)))
+        view[:filled] = piece
+        self._within(self._patience.idle)
+        receive, whole = self.sock.recv_into, len(view)
+        while filled < whole:
+            started = time.monotonic()
+            count = receive(view[filled:])
+            self._pace(count, time.monotonic() - started)
+            if not count:
+                break
+            filled += count
+        return filled
+
     def line(self) -> bytes:
         """The next line of chunked framing, without its end."""
         while (end := self._rest.find(b"\r\n")) < 0:
