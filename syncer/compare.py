@@ -198,9 +198,12 @@ class Repository:
 
     def _followers(self) -> list[str]:
         """Tags the rule does not match that are named after what it does: signatures and the like."""
+        loose = self._loose_followers()
+        if not loose:
+            return []
         subjects = {look.digest for look in self._looks.values()}
         names = {reference.fallback_tag(digest) for digest in subjects | self._children}
-        return sorted(tag for tag in self._loose_followers() if retention.followed(tag) in names)
+        return sorted(tag for tag in loose if retention.followed(tag) in names)
 
     def _loose_followers(self) -> tuple[str, ...]:
         excluded = Selection(self._job.rule.exclude_tags)
@@ -245,15 +248,19 @@ class Repository:
         source, standing = self._bindings(target)
         attachments = list(self._attachments(target.store.name, source, standing))
         self._observe_target(target, where)
+        differs = any(standing[tag] not in (digest, "") for tag, digest in source.items())
         found = diff.diff(
             source,
             standing,
             overwrite=rule.overwrite,
-            ours=self._all.memory.ours(where, self._source.key) if target.listed else (),
+            ours=self._all.memory.ours(where, self._source.key) if differs else (),
             suppressed=self._all.memory.suppressed(where),
             unmatched=self._all_tags,
         )
-        if in_step := {t: d for t, d in found.in_step.items() if t not in self._recalled}:
+        in_step = found.in_step
+        if self._recalled:
+            in_step = {t: d for t, d in in_step.items() if t not in self._recalled}
+        if in_step:
             origins = self._job.origins
             self._all.memory.will_write(where, in_step, self._source.key, origins)
         return Comparison(
@@ -277,7 +284,7 @@ class Repository:
         """Notes what the looks found there, where a later run may rely on it or must not."""
         name, found = target.store.name, {}
         for tag, look in self._seen():
-            digest = look.targets.get(name)
+            digest = look.at(name)
             if digest and (digest != look.digest or tag in self._immutable):
                 found[tag] = digest
         if found:
@@ -288,7 +295,7 @@ class Repository:
         source = {tag: look.digest for tag, look in self._looks.items()}
         standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
         for tag, look in self._looks.items():
-            standing[tag] = look.targets.get(target.store.name, diff.UNRESOLVED)
+            standing[tag] = look.at(target.store.name)
         return source, standing
 
     def _attachments(

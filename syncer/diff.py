@@ -74,8 +74,9 @@ def diff(
             kinds["changed"].append(change)
         else:
             kinds["conflicts"].append(change)
+    extraneous = {tag for tag in target if tag not in source}
     return Diff(
         **{kind: tuple(changes) for kind, changes in kinds.items()},
         in_step=in_step,
-        extraneous=tuple(sorted(set(target) - set(source) - set(unmatched))),
+        extraneous=tuple(sorted(extraneous.difference(unmatched))),
     )

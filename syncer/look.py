@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from syncer import copy, diff, errors, manifest, reference
 from syncer.manifest import Manifest
@@ -20,17 +21,29 @@ class Target:
     error: errors.SyncerError | None = None
 
 
-@dataclass(frozen=True)
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
-    """What one tag points to, at the source and at each target that lists it."""
+    """What one tag points to, at the source and at each target that lists it.
+
+    There may be a hundred thousand at once, nearly all of them in step everywhere.
+    """
 
     digest: str = ""
     content: Manifest | None = None
     skipped: str = ""  # why
     code: str = ""
-    targets: Mapping[str, str] = field(default_factory=dict)
-    missing: Mapping[str, int] = field(default_factory=dict)  # referrers, by target
+    everywhere: bool = False  # every target has the same
+    targets: Mapping[str, str] = field(default_factory=lambda: _NOWHERE)  # else, those that list it
+    missing: Mapping[str, int] = field(default_factory=lambda: _NONE)  # referrers, by target
     merges: bool = False  # an index of referrers, to which targets may have added their own
+
+    def at(self, target: str) -> str:
+        """What the tag points to there; `UNRESOLVED` where the target does not list it."""
+        return self.digest if self.everywhere else self.targets.get(target, diff.UNRESOLVED)
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,10 @@ class Looker:
         if reference.subject_of(tag) and found.media_type in manifest.INDEX_TYPES:
             return Look(found.digest, targets=self._merged(found.digest, at), merges=True)
         in_step = [target for target in holders if at[target.store.name] == found.digest]
-        return Look(found.digest, targets=at, missing=self._missing(found.digest, in_step))
+        everywhere = len(in_step) == len(self.targets)
+        missing = self._missing(found.digest, in_step)
+        targets = _NOWHERE if everywhere else at
+        return Look(found.digest, everywhere=everywhere, targets=targets, missing=missing)
 
     def _merged(self, digest: str, at: Mapping[str, str]) -> Mapping[str, str]:
         """A target whose fallback tag lists all that the source's lists is in step with it."""
@@ -88,7 +104,7 @@ class Looker:
     def _missing(self, digest: str, targets: Sequence[Target]) -> Mapping[str, int]:
         """How many referrers each target lacks: one GET, and one a target where there are any."""
         if not self.api or not targets:
-            return {}
+            return _NONE
         wanted = _digests(self.source.store, self.source.repository, digest)
         lacks = {
             target.store.name: len(wanted - _digests(target.store, self.name, digest))
@@ -113,7 +129,7 @@ def recalled(
         there: The targets, each with what its tags are known to point to.
     """
     return {
-        tag: Look(here[tag], targets={target.store.name: here[tag] for target, _ in there})
+        tag: Look(here[tag], everywhere=True)
         for tag in tags
         if tag in here
         and all(tag in target.listed and known.get(tag) == here[tag] for target, known in there)

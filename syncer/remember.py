@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,7 +57,7 @@ class StateMemory:
         """See `Memory`."""
         return {
             (tag, digest)
-            for tag, records in self._state.tags.seen(*where).items()
+            for tag, records in self._state.tags.walk(*where)
             for digest, record in records.items()
             if record.ours
             and (record.source_registry, record.source_repository) in (source, ("", ""))
@@ -71,7 +71,7 @@ class StateMemory:
         self, where: Where, source: Where | None, after: datetime, until: datetime
     ) -> Mapping[str, str]:
         """See `Memory`."""
-        return settled(self._state.tags.seen(*where), source, after, until)
+        return settled(self._state.tags.walk(*where), source, after, until)
 
     def listed(
         self, where: Where, tags: Mapping[str, str], every: Collection[str], at: datetime
@@ -79,13 +79,12 @@ class StateMemory:
         """See `Memory`."""
         # A tag that no rule matches is noted by name. When one matches it later, it is known to be
         # as old as this, and does not pass for the newest of its repository.
-        known = self._state.tags.seen(*where)
-        unread = {
-            tag: UNREAD
-            for tag in every
-            if tag not in tags and not any(r.gone is None for r in known.get(tag, {}).values())
-        }
-        self._state.tags.observe(*where, {**unread, **tags}, complete=False, listed=every, at=at)
+        if unread := dict.fromkeys((tag for tag in every if tag not in tags), UNREAD):
+            for tag, records in self._state.tags.walk(*where):
+                if tag in unread and any(record.gone is None for record in records.values()):
+                    del unread[tag]
+            tags = {**unread, **tags}
+        self._state.tags.observe(*where, tags, complete=False, listed=every, at=at)
 
     def standing(self, where: Where, tags: Mapping[str, str], at: datetime) -> None:
         """See `Memory`."""
@@ -99,11 +98,11 @@ class StateMemory:
         origins: Mapping[str, str] = NOTHING,
     ) -> None:
         """See `Memory`."""
-        seen = self._state.tags.seen(*source)
         evidence = {
             tag: found
-            for tag, digest in tags.items()
-            if (found := _first_seen(seen.get(tag, {}), origins.get(digest, digest))) is not None
+            for tag, records in self._state.tags.walk(*source)
+            if (digest := tags.get(tag)) is not None
+            and (found := _first_seen(records, origins.get(digest, digest))) is not None
         }
         self._state.tags.mark_ours(*where, tags, source=source, evidence=evidence)
 
@@ -154,7 +153,7 @@ class StateMemory:
 
 
 def settled(
-    seen: Mapping[str, Mapping[str, TagRecord]],
+    seen: Iterable[tuple[str, Mapping[str, TagRecord]]],
     source: Where | None,
     after: datetime,
     until: datetime,
@@ -165,7 +164,7 @@ def settled(
     something else at the last look has two digests, and is looked at until one of them is gone.
     """
     found = {}
-    for tag, records in seen.items():
+    for tag, records in seen:
         live = [record for record in records.values() if record.gone is None]
         if len(live) == 1 and live[0].digest != UNREAD and after < live[0].last_seen <= until:
             one = live[0]

@@ -47,13 +47,20 @@ class Work:
     """A graph of leaves, run by `threads` workers until nothing is left.
 
     Args:
-        threads: How many leaves run at once.
+        threads: How many leaves run at once, at most.
         stop: When set, leaves that have not begun end with `InterruptedRunError`.
+        useful: How many at once are of use by now.
     """
 
-    def __init__(self, threads: int, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        threads: int,
+        stop: threading.Event,
+        useful: Callable[[], int] | None = None,
+    ) -> None:
         self.threads = threads
         self.stop = stop
+        self._useful = useful or (lambda: threads)
         self._ready: list[tuple[int, int, Callable[[], Any], Then]] = []
         self._count = itertools.count()
         self._running = 0
@@ -94,7 +101,7 @@ class Work:
 
     def _start(self) -> bool:
         # A few more than there are workers, so that none idles while the coordinator thinks.
-        while self._ready and self._running < self.threads + 4:
+        while self._ready and self._running < min(self.threads, self._useful()) + 4:
             _, _, leaf, then = heapq.heappop(self._ready)
             if self.stop.is_set():
                 then(Outcome(error=errors.InterruptedRunError("stopped before it was begun")))

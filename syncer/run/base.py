@@ -19,6 +19,10 @@ from syncer.state import State
 from syncer.stores import Registries, Stores
 
 MOST_THREADS = 64
+# Where answers come at once, more threads only take turns: 24 do 5,000 HEADs a side with two thirds
+# of the CPU that 64 take. Once an answer of `_FAR` seconds is the quickest, they wait side by side.
+NEAR_THREADS = 24
+_FAR = 0.005
 
 
 def utc_now() -> datetime:
@@ -58,6 +62,7 @@ class Run:
     memory: Memory
     started: datetime
     stores: Stores
+    distance: Distance
 
     @property
     def state(self) -> State:
@@ -67,7 +72,27 @@ class Run:
     def graph(self, registries: Sequence[str]) -> work.Work:
         """A graph of work with as many threads as these registries have permits."""
         threads = sum(self.stores.concurrency(name) for name in set(registries))
-        return work.Work(min(MOST_THREADS, threads), self.environment.stop)
+        most = min(MOST_THREADS, threads)
+        return work.Work(most, self.environment.stop, self.distance.threads)
+
+
+class Distance:
+    """How far the registries of a run are: an observer of their quickest answers."""
+
+    def __init__(self) -> None:
+        self._quickest: dict[str, float] = {}
+
+    def __call__(self, event: events.Event) -> None:
+        """Takes in how long an answer took."""
+        if isinstance(event, events.RequestDone) and event.status:
+            known = self._quickest.get(event.registry)
+            if known is None or event.seconds < known:
+                self._quickest[event.registry] = event.seconds
+
+    def threads(self) -> int:
+        """How many threads are of use."""
+        far = any(seconds >= _FAR for seconds in list(self._quickest.values()))
+        return MOST_THREADS if far else NEAR_THREADS
 
 
 @contextmanager
@@ -85,7 +110,8 @@ def begin(
     state, started, clock = environment.state, environment.now(), time.monotonic()
     run_id = state.runs.begin(command, tuple(rules), environment.rules.digest) if record else ""
     report = Report(run_id, command, rules)
-    listeners: list[events.Observer] = [report, *environment.observers]
+    distance = Distance()
+    listeners: list[events.Observer] = [report, distance, *environment.observers]
     if record:
         listeners.insert(1, _recorder(environment, run_id))
     observer = events.fan_out(listeners)
@@ -93,7 +119,7 @@ def begin(
     memory = StateMemory(state, run_id, started + environment.rules.retention.guard.undo_window)
     with log.bound(run=run_id):
         try:
-            yield Run(run_id, environment, report, observer, memory, started, stores)
+            yield Run(run_id, environment, report, observer, memory, started, stores, distance)
         except BaseException:
             # What ended the run is the news, also where the state is what failed.
             with contextlib.suppress(errors.StateError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+import itertools
+import operator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from syncer.state import engine, records, repositories
@@ -17,6 +18,7 @@ _SELECT = """
     JOIN repository ON repository.id = tag_seen.repository_id
     LEFT JOIN repository AS source ON source.id = tag_seen.source_id
     WHERE repository.registry = ? AND repository.name = ?
+    ORDER BY tag, digest
 """
 # A tag that comes back to a digest begins anew; what is known of its source stays known.
 _STORE = """
@@ -37,6 +39,8 @@ _END = """
 """
 
 Seen = dict[str, dict[str, records.TagRecord]]
+Walk = Iterable[tuple[str, Mapping[str, records.TagRecord]]]
+Binding = tuple[str, str]  # tag and digest
 
 
 class Tags:
@@ -47,11 +51,16 @@ class Tags:
 
     def seen(self, registry: str, repository: str) -> Seen:
         """What is known of a repository: for each tag, a record for each digest it pointed to."""
-        seen: defaultdict[str, dict[str, records.TagRecord]] = defaultdict(dict)
+        return dict(self.walk(registry, repository))
+
+    def walk(
+        self, registry: str, repository: str
+    ) -> Iterator[tuple[str, dict[str, records.TagRecord]]]:
+        """What `seen` says, tag by tag: a large repository need not be in memory whole."""
         with self._database.read() as connection:
-            for row in connection.execute(_SELECT, (registry, repository)):
-                seen[row[0]][row[1]] = records.TagRecord._make(row)
-        return dict(seen)
+            rows = connection.execute(_SELECT, (registry, repository))
+            for tag, found in itertools.groupby(rows, operator.itemgetter(0)):
+                yield tag, {row[1]: records.TagRecord._make(row) for row in found}
 
     def observe(
         self,
@@ -76,9 +85,9 @@ class Tags:
             at: When they were listed; now by default.
         """
         at = at or self._database.now()
-        known = self.seen(registry, repository)
-        here = [(*binding, at, at, False, None) for binding in _news(known, tags, at)]
-        gone = list(_gone(known, tags, tags if complete else listed))
+        every = tags if complete else None if listed is None else frozenset(listed)
+        news, gone = _news(self.walk(registry, repository), tags, every, at)
+        here = [(*binding, at, at, False, None) for binding in news]
         if here or gone:
             with self._database.write() as connection:
                 number = repositories.intern(connection, registry, repository)
@@ -105,12 +114,16 @@ class Tags:
             source: The source's registry key and repository.
             evidence: From tag to the source's own evidence of its age, where there is any.
         """
-        known = self.seen(registry, repository)
         at = self._database.now()
+        known = {
+            tag
+            for tag, found in self.walk(registry, repository)
+            if tag in tags and _is_known(found.get(tags[tag]), source, evidence.get(tag))
+        }
         rows = [
             (tag, digest, at, at, True, evidence.get(tag))
             for tag, digest in tags.items()
-            if not _is_known(known.get(tag, {}).get(digest), source, evidence.get(tag))
+            if tag not in known
         ]
         if rows:
             with self._database.write() as connection:
@@ -119,22 +132,26 @@ class Tags:
                 connection.executemany(_STORE, ((number, origin, *row) for row in rows))
 
 
-def _news(known: Seen, tags: Mapping[str, str], at: datetime) -> Iterator[tuple[str, str]]:
-    for tag, digest in tags.items():
-        record = known.get(tag, {}).get(digest)
-        if record is None or record.gone or at - record.last_seen >= REFRESH:
-            yield tag, digest
+def _news(
+    known: Walk, tags: Mapping[str, str], every: Collection[str] | None, at: datetime
+) -> tuple[list[Binding], list[Binding]]:
+    """The bindings to note, and those that no longer hold, in one walk over what is known.
 
-
-def _gone(
-    known: Seen, tags: Mapping[str, str], listed: Collection[str] | None
-) -> Iterator[tuple[str, str]]:
-    here = None if listed is None else set(listed)
-    for tag, digests in known.items():
-        if tag in tags or (here is not None and tag not in here):
-            for digest, record in digests.items():
-                if not record.gone and tags.get(tag) != digest:
-                    yield tag, digest
+    `every` are the tags there are; None where that is not known.
+    """
+    noted: set[str] = set()
+    gone: list[Binding] = []
+    for tag, records_ in known:
+        digest = tags.get(tag)
+        for old, record in records_.items():
+            if record.gone:
+                continue
+            if old == digest:
+                if at - record.last_seen < REFRESH:
+                    noted.add(tag)
+            elif digest is not None or (every is not None and tag not in every):
+                gone.append((tag, old))
+    return [binding for binding in tags.items() if binding[0] not in noted], gone
 
 
 def _is_known(

@@ -55,11 +55,11 @@ def taken(tags: Sequence[str], source: Seen, there: Sequence[tuple[frozenset[str
     targets = [
         (
             Target(cast(Any, SimpleNamespace(name=str(number))), listed),
-            settled(seen, EU, *window),
+            settled(seen.items(), EU, *window),
         )
         for number, (listed, seen) in enumerate(there)
     ]
-    return recalled(tags, settled(source, None, *window), targets)
+    return recalled(tags, settled(source.items(), None, *window), targets)
 
 
 def stands(records: Mapping[str, TagRecord], source: Where | None) -> str:
@@ -90,8 +90,7 @@ def test_a_tag_is_taken_when_all_sides_list_it_and_were_lately_seen_with_one_and
         is_listed = all(tag in each for each in (listed, *(each for each, _ in there)))
         assert (tag in found) == (is_listed and len(digests) == 1 and digests != {""})
         if tag in found:
-            assert {found[tag].digest} == set(found[tag].targets.values()) == digests
-            assert len(found[tag].targets) == len(there)
+            assert {found[tag].digest} == {found[tag].at(name) for name in there} == digests
 
 
 def test_a_run_without_a_state_knows_nothing() -> None:
@@ -100,4 +99,4 @@ def test_a_run_without_a_state_knows_nothing() -> None:
 
 def test_a_tag_that_was_listed_and_never_looked_at_is_not_known() -> None:
     listed = TagRecord("a", UNREAD, NOW, NOW)
-    assert settled({"a": {UNREAD: listed}}, None, NOW - RECHECK, NOW) == {}
+    assert settled([("a", {UNREAD: listed})], None, NOW - RECHECK, NOW) == {}

@@ -43,8 +43,10 @@ def test_a_listing_writes_what_is_news_and_nothing_else(
                     here.add((tag, digest))
             elif holds and (tag in listing or complete):
                 gone.add((tag, digest))
-    assert set(tags._news(memory, listing, NOW)) == here
-    assert set(tags._gone(memory, listing, listing if complete else None)) == gone
+    every = listing if complete else None
+    news, ended = tags._news(memory.items(), listing, every, NOW)
+    assert set(news) == here
+    assert set(ended) == gone
 
 
 def test_a_hundred_thousand_tags_that_did_not_change_are_no_news() -> None:
@@ -53,5 +55,4 @@ def test_a_hundred_thousand_tags_that_did_not_change_are_no_news() -> None:
     memory: tags.Seen = {
         tag: {digest: TagRecord(tag, digest, seen, seen)} for tag, digest in listing.items()
     }
-    assert not list(tags._news(memory, listing, NOW))
-    assert not list(tags._gone(memory, listing, listing))
+    assert tags._news(memory.items(), listing, listing, NOW) == ([], [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncer import errors, work
+from syncer import errors, events, work
+from syncer.run.base import MOST_THREADS, NEAR_THREADS, Distance
 
 
 def run(
@@ -183,3 +185,38 @@ def test_a_defect_in_one_leaf_is_reported_and_does_not_stop_the_others() -> None
 def test_an_outcome_raises_its_error_when_asked_for_the_value() -> None:
     with pytest.raises(errors.HeldError):
         work.Outcome(error=errors.HeldError("held")).get()
+
+
+def test_no_more_leaves_run_at_once_than_are_of_use() -> None:
+    running = most = 0
+    guard, graph = threading.Lock(), work.Work(16, threading.Event(), lambda: 2)
+
+    def leaf() -> None:
+        nonlocal running, most
+        with guard:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)  # long enough for others to run beside it, if they may
+        with guard:
+            running -= 1
+
+    for _ in range(100):
+        graph.submit(leaf, lambda _: None)
+    graph.run()
+
+    assert most <= 2 + 4  # the few that are handed out ahead
+
+
+def test_a_run_takes_more_threads_once_its_quickest_answer_is_slow() -> None:
+    distance = Distance()
+
+    def answered(registry: str, seconds: float, status: int = 200) -> None:
+        distance(events.RequestDone(registry, "HEAD", status, seconds))
+
+    assert distance.threads() == NEAR_THREADS
+    answered("eu", 60.0, status=0)  # no answer at all says nothing
+    answered("eu", 0.2)
+    answered("us", 0.001)
+    assert distance.threads() == MOST_THREADS
+    answered("eu", 0.001)
+    assert distance.threads() == NEAR_THREADS
