@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -113,19 +113,18 @@ def _free() -> int:
 
 
 def _fetched(source: Store, repository: str, blob: Descriptor) -> BinaryIO | None:
-    file = tempfile.TemporaryFile(prefix="syncer-")  # noqa: SIM115 - it lives until it is served
-    try:
-        with source.open_blob(repository, blob) as chunks:
-            for chunk in chunks:
-                file.write(chunk)
-        file.flush()
-    except OSError as error:
-        file.close()
-        log.get().warning("temporary disk unusable, each target reads the source", error=str(error))
-        return None
-    except BaseException:
-        file.close()
-        raise
+    with ExitStack() as undo:
+        file = undo.enter_context(tempfile.TemporaryFile(prefix="syncer-"))
+        try:
+            with source.open_blob(repository, blob) as chunks:
+                for chunk in chunks:
+                    file.write(chunk)
+            file.flush()
+        except OSError as error:
+            text = "temporary disk unusable, each target reads the source"
+            log.get().warning(text, error=str(error))
+            return None
+        undo.pop_all()  # it lives until it is served
     return file
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import httpx
@@ -191,7 +192,8 @@ class Dialer:
         tls = origin.scheme == "https"
         address = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
         sock = socket.create_connection(address, timeout=self._patience.connect)
-        try:
+        with ExitStack() as undo:
+            undo.callback(sock.close)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if tls:
@@ -199,9 +201,7 @@ class Dialer:
                     self._tunnel(sock, origin, proxy)
                 sock.settimeout(max(0.1, deadline - time.monotonic()))
                 sock = self._context(origin).wrap_socket(sock, server_hostname=origin.host)
-        except BaseException:
-            sock.close()
-            raise
+            undo.pop_all()
         return Connection(origin, sock, self._patience, None if tls else proxy)
 
     def proxy(self, origin: Origin) -> Proxy | None:

@@ -184,11 +184,12 @@ class Transport(httpx.BaseTransport):
         method = request.method
         sent = cast(Iterable[bytes], request.stream)
         length = int(request.headers.get("content-length", 0)) if method in WITH_BODY else 0
+        head = None
         try:
             head = connection.exchange(method, _head(connection, request), length, sent)
-        except BaseException:
-            self.drop(connection)
-            raise
+        finally:
+            if head is None:
+                self.drop(connection)
         body = Body(self, connection, head, request)
         return httpx.Response(head.status, headers=head.headers, stream=body, request=request)
 

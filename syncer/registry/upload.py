@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 
 import httpx
 
@@ -47,14 +47,13 @@ def put_blob(
         SyncerError: What `source` raised.
     """
     upload = _Upload(exchange, repository, descriptor, source)
-    try:
-        if upload.mounted(mount_from):
-            return "mounted"
-        upload.copy()
-        return "copied"
-    except BaseException:
-        upload.cancel()
-        raise
+    with ExitStack() as undo:
+        undo.callback(upload.cancel)
+        mounted = upload.mounted(mount_from)
+        if not mounted:
+            upload.copy()
+        undo.pop_all()
+    return "mounted" if mounted else "copied"
 
 
 def may_push(exchange: Exchange, repository: str) -> None:
