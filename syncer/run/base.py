@@ -118,14 +118,15 @@ def begin(
     stores = environment.registries.open(environment.rules, observer, environment.stop)
     memory = StateMemory(state, run_id, started + environment.rules.retention.guard.undo_window)
     with log.bound(run=run_id):
+        through = False
         try:
             yield Run(run_id, environment, report, observer, memory, started, stores, distance)
-        except BaseException:
-            # What ended the run is the news, also where the state is what failed.
-            with contextlib.suppress(errors.StateError):
-                if record:
+            through = True
+        finally:
+            if record and not through:
+                # What ended the run is the news, also where the state is what failed.
+                with contextlib.suppress(errors.StateError):
                     state.runs.finish(run_id, "failed", report.as_dict())
-            raise
         _mark_stopped(report, environment.stop)
         report.seconds = time.monotonic() - clock
         if record:
