@@ -34,13 +34,15 @@ def resolve(exchange: Exchange, repository: str, target: str) -> Resolved | None
         DigestMismatchError: The digest it names is not the one that was asked for.
     """
     url, scopes = _url(exchange, repository, target), _pull(repository)
+    budget = exchange.shared.budget
+    mark = budget.answered
     try:
         answer = exchange.ask(Ask("HEAD", url, scopes, _ACCEPT, ok=(200, 404)))
     except errors.RegistryError as error:
         if error.status not in _ASK_AGAIN:
             raise
         return _resolve_by_get(exchange, repository, target)
-    exchange.shared.budget.note(answer.headers)
+    budget.note(answer.headers, mark)
     if answer.status == 404:
         # A web page is no registry's answer: whoever sent it does not know what is there.
         page = "html" in answer.headers.get("content-type", "")
@@ -180,11 +182,13 @@ def _resolve_by_get(exchange: Exchange, repository: str, target: str) -> Resolve
 def _get(exchange: Exchange, repository: str, target: str) -> Answer:
     url, scopes = _url(exchange, repository, target), _pull(repository)
     budget = exchange.shared.budget
+    mark = budget.answered
     if budget.doubtful:  # a HEAD is free and tells what is left now
-        budget.note(exchange.ask(Ask("HEAD", url, scopes, _ACCEPT, ok=(200, 404))).headers)
+        budget.note(exchange.ask(Ask("HEAD", url, scopes, _ACCEPT, ok=(200, 404))).headers, mark)
+        mark = budget.answered
     with budget.spend():
         answer = exchange.ask(Ask("GET", url, scopes, _ACCEPT, limit=manifest.LIMIT))
-        budget.note(answer.headers)
+        budget.note(answer.headers, mark)
     return answer
 
 

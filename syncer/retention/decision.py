@@ -58,6 +58,8 @@ def bars(
     min_age = policy.guard.min_age
     if since is None:
         found.append(Hold("its age is not known"))
+    elif now < since:
+        found.append(Hold("arrived after this was judged", after(since, min_age)))
     elif now - since < min_age:
         reason = f"younger than min_age of {wording.duration(min_age)}"
         found.append(Hold(reason, after(since, min_age)))

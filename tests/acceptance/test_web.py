@@ -27,7 +27,7 @@ POLICY = """
 [[retention.policy]]
 name = "releases"
 registry = "a"
-repos = ["prod/**"]
+repos = ["old/**"]
 schedule = "every 1h"
 apply = true
 guard = { min_age = "0h" }
@@ -45,6 +45,7 @@ def daemon(
     """A daemon with a rule that is in step, one that fails, one that runs, and a plan."""
     source, target, slow = (shared_registries(name=name) for name in ("web-a", "web-b", "web-c"))
     content.series(source, "prod/app", 6)
+    content.series(source, "old/app", 6)
     broken = content.series(source, "broken/app", 2)["v1.0.0"]
     source.blob_file(broken.blobs[-1].digest).write_bytes(b"damaged" * 20)
     known = registries(a=source, b=target, c=slow).replace("5s", "60s")

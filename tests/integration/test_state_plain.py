@@ -149,6 +149,8 @@ def test_threads_of_one_process_queue_up_whichever_way_they_write(
     """SQLite would wait for nobody here, so a writer that does not queue up fails at once."""
     monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
     with state.open_state(f"sqlite:///{tmp_path}/state.db", now=lambda: NOW) as opened:
+        # The first connection of all makes the write-ahead log, and others wait for it.
+        assert not opened.tags.seen("r", "a")
 
         def work(number: int) -> None:
             for tag in range(50):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncer import errors
 from syncer.registry import limits
@@ -72,6 +76,54 @@ def test_a_head_tells_that_the_budget_is_full_again(budget: limits.Budget) -> No
     budget.note(headers(3))
     budget.note(headers(100))
     read(budget)
+
+
+def test_an_answer_that_was_overtaken_gives_no_read_back(budget: limits.Budget) -> None:
+    budget.note(headers(12))
+    mark = budget.answered
+    read(budget, headers(11))
+    read(budget, headers(10))
+    budget.note(headers(12), mark)
+    with pytest.raises(errors.RateBudgetError):
+        read(budget)
+    budget.note(headers(13), mark)  # more than two reads explain: some have come back
+    read(budget)
+
+
+class Asked:
+    """A question on its way: sent, counted at the registry, its answer taken in."""
+
+    def __init__(self, budget: limits.Budget, *, counts: bool) -> None:
+        self.mark = budget.answered
+        self.counts = counts
+        self.told: int | None = None
+        self.under_way = ExitStack()
+        if counts:
+            self.under_way.enter_context(budget.spend())
+
+
+@given(st.data())
+def test_in_whatever_order_answers_come_the_reserve_is_left(data: st.DataObject) -> None:
+    budget, left = limits.Budget("hub", 10), 14
+    budget.note(headers(left))
+    flying: list[Asked] = []
+    for _ in range(40):
+        step = data.draw(st.sampled_from(["HEAD", "GET", "count", "take in"]))
+        waiting = [each for each in flying if (each.told is None) == (step == "count")]
+        if step in ("HEAD", "GET"):
+            with suppress(errors.RateBudgetError):
+                flying.append(Asked(budget, counts=step == "GET"))
+        elif waiting:
+            chosen = data.draw(st.sampled_from(waiting))
+            if step == "count":
+                left -= chosen.counts
+                chosen.told = left
+            else:
+                assert chosen.told is not None
+                with chosen.under_way:
+                    budget.note(headers(chosen.told), chosen.mark)
+                flying.remove(chosen)
+        assert left >= 10
 
 
 def test_what_was_seen_a_minute_ago_is_doubted_only_where_it_refuses(

@@ -293,3 +293,11 @@ def test_a_time_at_the_end_of_the_calendar_is_just_young() -> None:
     (decision,) = retention.decide(policy(Rule("all", ANY, Keep(within=days(1)))), found, NOW)
     assert decision.keep
     assert decision.due is None
+
+
+def test_what_arrived_while_a_run_was_under_way_stays_and_the_reason_is_true() -> None:
+    """Its guard asks for no age; that it came after the moment of judging is another matter."""
+    keep_newest = policy(Rule("rule 1", patterns.parse("*"), Keep(last=1), sort="semver"))
+    found = snapshot({"v1.0.0": NOW + timedelta(milliseconds=1), "v1.0.1": NOW})
+    assert reasons(keep_newest, found)["v1.0.0"] == "arrived after this was judged"
+    assert dropped(keep_newest, found, NOW + timedelta(seconds=1)) == {"v1.0.0"}

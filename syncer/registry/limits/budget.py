@@ -44,6 +44,7 @@ class Budget:
         self._limit = 0
         self._window = 0
         self._asked = 0
+        self._answered = 0
         self._seen = 0.0
 
     @property
@@ -51,8 +52,19 @@ class Budget:
         """Whether a read would be refused by what was seen a while ago."""
         return self._short and self._clock() - self._seen >= _OLD
 
-    def note(self, headers: Mapping[str, str]) -> None:
-        """Takes in what an answer to a HEAD or GET of a manifest says."""
+    @property
+    def answered(self) -> int:
+        """How many reads have been answered: the mark of a question that is sent now."""
+        return self._answered
+
+    def note(self, headers: Mapping[str, str], mark: int | None = None) -> None:
+        """Takes in what an answer to a HEAD or GET of a manifest says.
+
+        Args:
+            headers: The answer's.
+            mark: What `answered` was when the question was sent; nothing else was asked meanwhile
+                by default.
+        """
         text = headers.get("ratelimit-remaining")
         if text is None and self._left == math.inf:
             return
@@ -60,7 +72,8 @@ class Budget:
         limit = _COUNT.fullmatch(headers.get("ratelimit-limit", ""))
         with self._lock:
             if left and limit and int(left[2]) > LONGEST_PAUSE:
-                self._left, self._limit, self._window = int(left[1]), int(limit[1]), int(left[2])
+                self._limit, self._window = int(limit[1]), int(left[2])
+                self._left = self._newest(int(left[1]), mark)
                 self._seen = self._clock()
             elif not self._short or self.doubtful:
                 self._left = math.inf
@@ -84,6 +97,16 @@ class Budget:
         finally:
             with self._lock:
                 self._asked -= 1
+                self._answered += 1
+
+    def _newest(self, told: int, mark: int | None) -> float:
+        """What is left, by what is known and by an answer that may be older than that.
+
+        An answer need not count the reads that were under way with it. If it tells of more than
+        those explain, reads have come back to us.
+        """
+        others = 0 if mark is None else self._answered + self._asked - mark
+        return told if told - others > self._left else min(told, self._left)
 
     @property
     def _kept(self) -> int:
