@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from syncer import copy, diff, errors, events, newest, plan, reference, retention, work
 from syncer.copy import Comparison
@@ -31,8 +32,10 @@ class Repository:
         self._tags: list[str] = []
         self._all_tags: list[str] = []
         self._immutable: frozenset[str] = frozenset()
-        self._recalled: dict[str, Look] = {}
-        self._looks: dict[str, Look] = {}
+        self._recalled: dict[str, str] = {}
+        # Of a hundred thousand tags nearly all are in step everywhere: a name and a digest each.
+        self._in_step: dict[str, str] = {}
+        self._looks: dict[str, Look] = {}  # of the others
         self._manifests: dict[str, Manifest] = {}
         self._manifest_bytes = 0
         self._api = False
@@ -116,12 +119,19 @@ class Repository:
         if not self._targets:
             self._ended()
             return
+        self._share_names()
         if self._immutable and not self._all.verify and not self._job.rule.platforms:
             self._run.submit(self._recall, self._look_at_rest, copy.OPEN)
         else:
             self._look_at_rest(work.Outcome({}))
 
-    def _recall(self) -> dict[str, Look]:
+    def _share_names(self) -> None:
+        """Makes the name of a tag one string, whichever sides list it."""
+        names = {tag: tag for tag in self._all_tags}
+        for target in self._targets:
+            target.listed = frozenset(names.get(tag, tag) for tag in target.listed)
+
+    def _recall(self) -> dict[str, str]:
         """The tags that never move and were in step when last looked at, lately, on all sides."""
         until, source = self._all.now, self._source.key
         after, known = until - self._job.rule.recheck, self._all.memory.confirmed
@@ -131,10 +141,10 @@ class Repository:
         ]
         return recalled(self._immutable, known(source, None, after, until), there)
 
-    def _look_at_rest(self, outcome: work.Outcome[dict[str, Look]]) -> None:
+    def _look_at_rest(self, outcome: work.Outcome[dict[str, str]]) -> None:
         """Looks at every tag that is not recalled; where nothing can be, at all of them."""
         self._recalled = outcome.value or {}
-        self._looks.update(self._recalled)
+        self._in_step.update(self._recalled)
         if count := len(self._recalled):
             rule = self._job.rule
             self._all.observer(events.TagsRemembered(rule.name, count, rule.recheck))
@@ -161,6 +171,9 @@ class Repository:
             fails = unsupported and self._job.rule.unsupported == "fail"
             reason = look.skipped or "listed by the source, but gone"
             self._skip(tag, reason, look.code or "GONE", fails=fails)
+            return
+        if look.in_step:
+            self._in_step[tag] = look.digest
             return
         self._looks[tag] = look
         if look.content is None:
@@ -201,17 +214,15 @@ class Repository:
         loose = self._loose_followers()
         if not loose:
             return []
-        subjects = {look.digest for look in self._looks.values()}
+        subjects = {*self._in_step.values(), *(look.digest for look in self._looks.values())}
         names = {reference.fallback_tag(digest) for digest in subjects | self._children}
         return sorted(tag for tag in loose if retention.followed(tag) in names)
 
     def _loose_followers(self) -> tuple[str, ...]:
         excluded = Selection(self._job.rule.exclude_tags)
-        return tuple(
-            tag
-            for tag in set(self._all_tags).difference(self._tags, self._followed)
-            if retention.followed(tag) and not excluded.matches(tag)
-        )
+        named = {tag for tag in self._all_tags if retention.followed(tag)}
+        loose = named.difference(self._tags, self._followed)
+        return tuple(tag for tag in loose if not excluded.matches(tag))
 
     def _plan_all(self) -> None:
         """Plans each target when the source is noted: what is copied is as old as it is there."""
@@ -226,12 +237,20 @@ class Repository:
 
     def _observe_source(self) -> None:
         origins = self._job.origins
-        tags = {tag: origins.get(look.digest, look.digest) for tag, look in self._seen()}
+        tags = _both(self._seen(), self._differing())
+        if origins:
+            tags = {tag: origins.get(digest, digest) for tag, digest in tags.items()}
         self._all.memory.listed(self._source.key, tags, self._all_tags, self._all.now)
 
-    def _seen(self) -> Iterator[tuple[str, Look]]:
-        """The looks of this run: what is recalled was not looked at, or it would never be again."""
-        return ((tag, look) for tag, look in self._looks.items() if tag not in self._recalled)
+    def _differing(self) -> dict[str, str]:
+        """What the source has that is not in step everywhere."""
+        return {tag: look.digest for tag, look in self._looks.items()}
+
+    def _seen(self) -> dict[str, str]:
+        """What this run saw in step: what is recalled must not pass for it, or it would for ever."""
+        if not self._recalled:
+            return self._in_step
+        return {tag: at for tag, at in self._in_step.items() if tag not in self._recalled}
 
     def _plan(self, target: Target, then: work.Then) -> None:
         def planned(outcome: work.Outcome[Comparison]) -> None:
@@ -257,12 +276,9 @@ class Repository:
             suppressed=self._all.memory.suppressed(where),
             unmatched=self._all_tags,
         )
-        in_step = found.in_step
-        if self._recalled:
-            in_step = {t: d for t, d in in_step.items() if t not in self._recalled}
-        if in_step:
-            origins = self._job.origins
-            self._all.memory.will_write(where, in_step, self._source.key, origins)
+        if in_step := _both(self._seen(), found.in_step):
+            self._all.memory.will_write(where, in_step, self._source.key, self._job.origins)
+        found = replace(found, in_step=_both(self._in_step, found.in_step))
         return Comparison(
             self._source,
             copy.Destination(
@@ -282,8 +298,9 @@ class Repository:
 
     def _observe_target(self, target: Target, where: Where) -> None:
         """Notes what the looks found there, where a later run may rely on it or must not."""
-        name, found = target.store.name, {}
-        for tag, look in self._seen():
+        name, seen = target.store.name, self._seen()
+        found = {tag: seen[tag] for tag in self._immutable if tag in seen}
+        for tag, look in self._looks.items():
             digest = look.at(name)
             if digest and (digest != look.digest or tag in self._immutable):
                 found[tag] = digest
@@ -291,9 +308,9 @@ class Repository:
             self._all.memory.standing(where, found, self._all.now)
 
     def _bindings(self, target: Target) -> tuple[dict[str, str], dict[str, str]]:
-        """Tag -> digest at the source, and at the target where that was worth asking."""
-        source = {tag: look.digest for tag, look in self._looks.items()}
-        standing = dict.fromkeys(target.listed, diff.UNRESOLVED)
+        """Tag -> digest of what is not in step everywhere, on both sides, where it was asked."""
+        source = self._differing()
+        standing = dict.fromkeys(target.listed.difference(self._in_step), diff.UNRESOLVED)
         for tag, look in self._looks.items():
             standing[tag] = look.at(target.store.name)
         return source, standing
@@ -323,12 +340,17 @@ class Repository:
             attachments=attachments,
             trimmed={
                 tag: origin
-                for tag, look in self._looks.items()
-                if (origin := origins.get(look.digest))
+                for tag, digest in _both(self._in_step, self._differing()).items()
+                if (origin := origins.get(digest))
             },
             platforms=rule.platforms,
             new=target.new,
         )
+
+
+def _both(most: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    """Both; without a copy where there is nothing more."""
+    return {**most, **more} if more else most
 
 
 def place_of(store: Store, repository: str) -> plan.Place:

@@ -27,10 +27,7 @@ _NONE: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one tag points to, at the source and at each target that lists it.
-
-    There may be a hundred thousand at once, nearly all of them in step everywhere.
-    """
+    """What one tag points to, at the source and at each target that lists it."""
 
     digest: str = ""
     content: Manifest | None = None
@@ -40,6 +37,11 @@ class Look:
     targets: Mapping[str, str] = field(default_factory=lambda: _NOWHERE)  # else, those that list it
     missing: Mapping[str, int] = field(default_factory=lambda: _NONE)  # referrers, by target
     merges: bool = False  # an index of referrers, to which targets may have added their own
+
+    @property
+    def in_step(self) -> bool:
+        """Whether there is nothing to do for the tag, at any target."""
+        return self.everywhere and not self.missing
 
     def at(self, target: str) -> str:
         """What the tag points to there; `UNRESOLVED` where the target does not list it."""
@@ -120,16 +122,19 @@ class Looker:
 
 def recalled(
     tags: Iterable[str], here: Mapping[str, str], there: Sequence[tuple[Target, Mapping[str, str]]]
-) -> dict[str, Look]:
+) -> dict[str, str]:
     """Those of `tags` that were in step when last looked at and that every target lists. Pure.
 
     Args:
         tags: Tags of the source's listing that never move.
         here: What tags of the source are known to point to.
         there: The targets, each with what its tags are known to point to.
+
+    Returns:
+        Each with its digest, the same everywhere.
     """
     return {
-        tag: Look(here[tag], everywhere=True)
+        tag: here[tag]
         for tag in tags
         if tag in here
         and all(tag in target.listed and known.get(tag) == here[tag] for target, known in there)

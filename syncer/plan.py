@@ -145,7 +145,7 @@ def replication(
         target,
         source,
         steps=tuple(sorted((*steps, *attached.values()), key=lambda step: step.tag)),
-        in_step=len(diff.in_step.keys() - attached.keys()),
+        in_step=len(diff.in_step) - sum(tag in diff.in_step for tag in attached),
         conflicts=diff.conflicts,
         suppressed=diff.suppressed,
         extraneous=diff.extraneous,

@@ -98,12 +98,12 @@ class StateMemory:
         origins: Mapping[str, str] = NOTHING,
     ) -> None:
         """See `Memory`."""
-        evidence = {
-            tag: found
+        evidence = (
+            (tag, found)
             for tag, records in self._state.tags.walk(*source)
             if (digest := tags.get(tag)) is not None
             and (found := _first_seen(records, origins.get(digest, digest))) is not None
-        }
+        )
         self._state.tags.mark_ours(*where, tags, source=source, evidence=evidence)
 
     def mounts(self, registry: str, digest: str) -> Sequence[str]:

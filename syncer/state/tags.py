@@ -6,11 +6,11 @@ import itertools
 import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from syncer.state import engine, records, repositories
 
 REFRESH = timedelta(days=1)
-_NOTHING: Mapping[str, datetime] = {}
 _SELECT = """
     SELECT tag, digest, first_seen, last_seen, gone, ours,
         coalesce(source.registry, ''), coalesce(source.name, ''), source_first_seen
@@ -41,6 +41,7 @@ _END = """
 Seen = dict[str, dict[str, records.TagRecord]]
 Walk = Iterable[tuple[str, Mapping[str, records.TagRecord]]]
 Binding = tuple[str, str]  # tag and digest
+_T = TypeVar("_T")
 
 
 class Tags:
@@ -85,7 +86,8 @@ class Tags:
             at: When they were listed; now by default.
         """
         at = at or self._database.now()
-        every = tags if complete else None if listed is None else frozenset(listed)
+        every = None if listed is None else frozenset(tag for tag in listed if tag not in tags)
+        every = frozenset() if complete else every
         news, gone = _news(self.walk(registry, repository), tags, every, at)
         here = [(*binding, at, at, False, None) for binding in news]
         if here or gone:
@@ -101,7 +103,7 @@ class Tags:
         tags: Mapping[str, str],
         *,
         source: tuple[str, str] | None = None,
-        evidence: Mapping[str, datetime] = _NOTHING,
+        evidence: Iterable[tuple[str, datetime]] = (),
     ) -> None:
         """Remembers that these bindings are our doing, or were found in step with their source.
 
@@ -112,18 +114,14 @@ class Tags:
             repository: The repository there.
             tags: From tag to digest.
             source: The source's registry key and repository.
-            evidence: From tag to the source's own evidence of its age, where there is any.
+            evidence: Tags, in their order, each with the source's own evidence of its age.
         """
         at = self._database.now()
-        known = {
-            tag
-            for tag, found in self.walk(registry, repository)
-            if tag in tags and _is_known(found.get(tags[tag]), source, evidence.get(tag))
-        }
+        known = _beside(tags, self.walk(registry, repository))
         rows = [
-            (tag, digest, at, at, True, evidence.get(tag))
-            for tag, digest in tags.items()
-            if tag not in known
+            (tag, tags[tag], at, at, True, since)
+            for (tag, found), (_, since) in zip(known, _beside(tags, evidence), strict=True)
+            if not _is_known((found or {}).get(tags[tag]), source, since)
         ]
         if rows:
             with self._database.write() as connection:
@@ -137,21 +135,47 @@ def _news(
 ) -> tuple[list[Binding], list[Binding]]:
     """The bindings to note, and those that no longer hold, in one walk over what is known.
 
-    `every` are the tags there are; None where that is not known.
+    `every` are the other tags there are; None where that is not known.
     """
-    noted: set[str] = set()
+    news: list[Binding] = []
     gone: list[Binding] = []
-    for tag, records_ in known:
+    for tag, found in _joined(tags, known):
         digest = tags.get(tag)
-        for old, record in records_.items():
-            if record.gone:
-                continue
-            if old == digest:
-                if at - record.last_seen < REFRESH:
-                    noted.add(tag)
-            elif digest is not None or (every is not None and tag not in every):
-                gone.append((tag, old))
-    return [binding for binding in tags.items() if binding[0] not in noted], gone
+        live = {old: record for old, record in (found or {}).items() if not record.gone}
+        standing = live.pop(digest, None) if digest is not None else None
+        if digest is not None and (standing is None or at - standing.last_seen >= REFRESH):
+            news.append((tag, digest))
+        if digest is not None or (every is not None and tag not in every):
+            gone.extend((tag, old) for old in live)
+    return news, gone
+
+
+def _joined(
+    tags: Iterable[str], found: Iterable[tuple[str, _T]]
+) -> Iterator[tuple[str, _T | None]]:
+    """Every tag of either, in order, and what was found for it. `found` is in the order of tags.
+
+    SQLite orders text by its UTF-8 bytes, which is the order of Python's strings.
+    """
+    names = iter(sorted(tags))
+    name = next(names, None)
+    for tag, value in found:
+        while name is not None and name < tag:
+            yield name, None
+            name = next(names, None)
+        if name == tag:
+            name = next(names, None)
+        yield tag, value
+    while name is not None:
+        yield name, None
+        name = next(names, None)
+
+
+def _beside(
+    tags: Mapping[str, str], found: Iterable[tuple[str, _T]]
+) -> Iterator[tuple[str, _T | None]]:
+    """Each of `tags`, in order, and what was found for it."""
+    return ((tag, value) for tag, value in _joined(tags, found) if tag in tags)
 
 
 def _is_known(

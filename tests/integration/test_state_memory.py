@@ -156,11 +156,11 @@ def test_a_listing_without_news_writes_nothing(
 ) -> None:
     tags = {str(number): "x" for number in range(1000)}
     opened.tags.observe(US, "a", tags, complete=True)
-    opened.tags.mark_ours(US, "a", tags, source=(EU, "a"), evidence={"1": START})
+    opened.tags.mark_ours(US, "a", tags, source=(EU, "a"), evidence=[("1", START)])
     statements.clear()
     clock.move(timedelta(hours=23))
     opened.tags.observe(US, "a", tags, complete=True)
-    opened.tags.mark_ours(US, "a", tags, source=(EU, "a"), evidence={"1": START})
+    opened.tags.mark_ours(US, "a", tags, source=(EU, "a"), evidence=[("1", START)])
     assert {statement.split()[0] for statement in statements} == {"BEGIN", "SELECT", "COMMIT"}
     clock.move(timedelta(hours=1))
     opened.tags.observe(US, "a", tags, complete=True)
@@ -172,7 +172,7 @@ def test_what_is_ours_stays_ours_with_its_sources_evidence(
 ) -> None:
     opened.tags.observe(US, "a", {"1": "x", "2": "x"}, complete=True)
     evidence = START - 100 * DAY
-    opened.tags.mark_ours(US, "a", {"1": "x"}, source=(EU, "b"), evidence={"1": evidence})
+    opened.tags.mark_ours(US, "a", {"1": "x"}, source=(EU, "b"), evidence=[("1", evidence)])
     clock.move(2 * DAY)
     opened.tags.observe(US, "a", {"1": "x", "2": "x"}, complete=True)
     seen = opened.tags.seen(US, "a")

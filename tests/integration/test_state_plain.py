@@ -41,7 +41,7 @@ with state.open_state("sqlite:///" + sys.argv[1], now=lambda: now) as opened:
         opened.leases.renew()
     assert not opened.leases.held() and opened.leases.holder("r", "a") is None
     opened.tags.observe("r", "a", {"1": "x"}, complete=True)
-    opened.tags.mark_ours("r", "a", {"1": "x"}, source=("s", "b"), evidence={"1": now})
+    opened.tags.mark_ours("r", "a", {"1": "x"}, source=("s", "b"), evidence=[("1", now)])
     assert opened.tags.seen("r", "a")["1"]["x"].ours
     opened.blobs.remember("r", "a", ["sha256:1"])
     opened.runs.record(state.Step(id, "rule", "copy", "done", "r", "a", "1", "x", now))
@@ -119,7 +119,7 @@ def test_a_moment_is_stored_as_sqlalchemy_stores_it_and_sorts_as_text(
 def test_a_naive_moment_is_never_stored(opened: state.State) -> None:
     naive = datetime(2026, 1, 1)  # noqa: DTZ001
     with pytest.raises(ValueError, match="no time zone"):
-        opened.tags.mark_ours("r", "a", {"1": "x"}, evidence={"1": naive})
+        opened.tags.mark_ours("r", "a", {"1": "x"}, evidence=[("1", naive)])
     assert opened.tags.seen("r", "a") == {}
 
 
