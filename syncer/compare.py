@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -38,7 +39,8 @@ class Repository:
         self._looks: dict[str, Look] = {}  # of the others
         self._manifests: dict[str, Manifest] = {}
         self._manifest_bytes = 0
-        self._api = False
+        self._api: bool | None = None if landing.job.rule.referrers else False
+        self._asking = threading.Lock()
         self._children: set[str] = set()
         self._followed: set[str] = set()
         self._error: errors.SyncerError | None = None
@@ -68,8 +70,6 @@ class Repository:
             listed = []  # a catalog may still list what has been emptied
         tags = [tag for tag in listed if not reference.is_trash(tag)]
         self._all_tags = tags
-        if rule.referrers and tags and not self._all.verify:
-            self._api = self._source.store.referrers_api(self._source.repository)
         counts = rule.tag_selection.counts(tags)
         self._all.observer(events.PatternsMatched(rule.name, "tags", counts))
         self._tags = self._newest([tag for tag in tags if rule.tag_selection.matches(tag)])
@@ -149,10 +149,14 @@ class Repository:
             rule = self._job.rule
             self._all.observer(events.TagsRemembered(rule.name, count, rule.recheck))
         rest = [tag for tag in self._tags if tag not in self._recalled]
+        if self._all.verify:
+            self._api = False  # it looks at every referrer itself
+        if rest and self._api is None:  # beside the first looks: they want to know in the end
+            self._run.submit(self._lists_referrers, lambda _: None, copy.READ)
         self._run.each(rest, self._look, self._looked, self._run.threads * 2)
 
     def _look(self, tag: str, ended: Callable[[], None]) -> None:
-        looker = Looker(self._source, self._name, self._targets, self._api)
+        looker = Looker(self._source, self._name, self._targets, self._lists_referrers)
 
         def looked(outcome: work.Outcome[Look]) -> None:
             if outcome.error is not None:
@@ -164,6 +168,16 @@ class Repository:
             ended()
 
         self._run.submit(lambda: looker.ask(tag), looked, copy.OPEN)
+
+    def _lists_referrers(self) -> bool:
+        """Whether the source does, and is to be asked for new ones; itself asked once."""
+        with self._asking:
+            if self._api is None:
+                try:
+                    self._api = self._source.store.referrers_api(self._source.repository)
+                except errors.SyncerError as error:
+                    self._api, self._error = False, error
+            return self._api
 
     def _note(self, tag: str, look: Look) -> None:
         if not look.digest:
@@ -201,6 +215,10 @@ class Repository:
 
     def _looked(self) -> None:
         """Every tag has been looked at: now those named after them, then plan each target."""
+        if self._error is not None:
+            self._all.failed(self._job, self._source, self._error)
+            self._ended()
+            return
         followers = self._followers() if self._job.rule.referrers else []
         self._followed.update(followers)
         if followers:  # which others may be named after in turn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -56,13 +56,13 @@ class Looker:
         source: The source repository.
         name: What it is called at the targets.
         targets: The targets that could be listed.
-        api: Whether the source lists referrers itself and is to be asked for new ones.
+        api: Whether the source lists referrers itself and is to be asked for new ones; may wait.
     """
 
     source: copy.Side
     name: str
     targets: Sequence[Target]
-    api: bool
+    api: Callable[[], bool]
 
     def ask(self, tag: str) -> Look:
         """One HEAD a side; a GET of the source instead where no target lists the tag."""
@@ -105,7 +105,7 @@ class Looker:
 
     def _missing(self, digest: str, targets: Sequence[Target]) -> Mapping[str, int]:
         """How many referrers each target lacks: one GET, and one a target where there are any."""
-        if not self.api or not targets:
+        if not targets or not self.api():
             return _NONE
         wanted = _digests(self.source.store, self.source.repository, digest)
         lacks = {

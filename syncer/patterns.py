@@ -22,11 +22,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-import re2
-import semver
-from wcmatch import glob
-
-_GLOB_FLAGS = glob.CASE | glob.DOTGLOB | glob.FORCEUNIX | glob.GLOBSTAR
+# The libraries behind the three forms are imported with the first pattern that needs them.
 _CLASS = re.compile(r"\[!?[A-Za-z0-9._-]+\]")
 _FOREIGN = re.compile(r"[^A-Za-z0-9._/*?-]")
 _COMPARATOR = re.compile(
@@ -123,6 +119,8 @@ def version(tag: str) -> Version | None:
     if match is None:
         return None
     numbers, patch, rest = match.groups(default="")
+    import semver  # noqa: PLC0415
+
     try:
         parsed = semver.Version.parse(f"{numbers}{patch or '.0'}{rest}")
     except ValueError:
@@ -140,6 +138,10 @@ def _identifier(text: str) -> tuple[bool, int, str]:
     return (False, int(text), "") if text.isdigit() else (True, 0, text)
 
 
+def _is_one_component(name: str) -> bool:
+    return bool(name) and "/" not in name
+
+
 def _glob(text: str) -> Pattern:
     if not text:
         raise ValueError("an empty pattern matches nothing: write '*' for every name")
@@ -155,11 +157,18 @@ def _glob(text: str) -> Pattern:
         raise ValueError(f"'**' in {text!r} must stand alone between slashes, as in 'prod/**'")
     if not set(text) & set("*?["):
         return Pattern(text, frozenset(), True, False, text.__eq__, None)
-    found = re.compile(glob.translate(text, flags=_GLOB_FLAGS)[0][0]).match
+    if text == "*":
+        return Pattern(text, frozenset(), False, False, _is_one_component, None)
+    from wcmatch import glob  # noqa: PLC0415
+
+    flags = glob.CASE | glob.DOTGLOB | glob.FORCEUNIX | glob.GLOBSTAR
+    found = re.compile(glob.translate(text, flags=flags)[0][0]).match
     return Pattern(text, frozenset(), False, False, lambda name: found(name) is not None, None)
 
 
 def _regex(text: str) -> Pattern:
+    import re2  # noqa: PLC0415
+
     options = re2.Options()
     options.log_errors = False  # RE2 would write to stderr what is raised here
     try:

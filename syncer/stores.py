@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Self
 from urllib.parse import urlsplit
 
-from syncer import credentials, errors, events, layout, rules, trimmed
+from syncer import credentials, errors, events, rules, trimmed
 from syncer.registry import client, limits
 from syncer.registry.shared import Allowed, Shared
 from syncer.registry.shared import connect as open_registry
@@ -113,6 +113,8 @@ class Stores:
 
     def _opened(self, name: str, settings: Registry) -> Store:
         if settings.layout:
+            from syncer import layout  # noqa: PLC0415  (most runs have none)
+
             return layout.Layout(settings.layout, name, observer=self._observer)
         shared = self._registries.shared(name, settings)
         return client.Client(

@@ -57,6 +57,9 @@ def tell(text: str, style: str = "") -> None:
 
 def outcome(word: str, rest: str) -> None:
     """A line that begins with an outcome in its colour: `ok: ...`."""
+    if not sys.stdout.isatty():
+        say(f"{word}: {rest}")
+        return
     from rich.text import Text
 
     _print(sys.stdout, Text.assemble((word, f"bold {STYLES.get(word, '')}".strip()), f": {rest}"))

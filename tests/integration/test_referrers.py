@@ -145,6 +145,24 @@ def test_the_targets_own_referrers_survive_beside_the_sources(
     assert (again.outcome, again.total("done"), again.requests["us"]["PUT"]) == ("ok", 0, 0)
 
 
+def test_a_source_that_does_not_say_what_refers_to_its_tags_fails_once(
+    tmp_path: Path, registry: Factory, api: FakeRegistry
+) -> None:
+    us, tags = registry(), [f"v{number}" for number in range(5)]
+    operator = between(tmp_path, api, us, RULE)
+    for tag in tags:
+        content.push(api.url, REPOSITORY, tag, content.manifest(tag))
+    assert operator.sync().outcome == "ok"
+    api.on("GET", ".*/referrers/.*", lambda asked: asked.fail(403, "DENIED"))
+    api.asked.clear()
+
+    report = operator.sync()
+
+    assert report.outcome == "failed"
+    assert [each.code for each in report.errors] == ["DENIED"]
+    assert sum("/referrers/" in url for _, url in api.asked) == 1
+
+
 def test_a_listing_that_is_none_is_left_alone_and_said(tmp_path: Path, registry: Factory) -> None:
     eu, us = registry(), registry()
     subject, there = content.manifest("signed"), content.manifest("no index")
