@@ -106,7 +106,7 @@ class SyncerDaemon:
         assert self._process
         self._process.send_signal(number)
 
-    def wait(self, seconds: float = 20) -> int:
+    def wait(self, seconds: float = 60) -> int:
         """Waits for its end; its exit code."""
         if self._process is None:
             return 0

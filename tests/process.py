@@ -28,7 +28,7 @@ import pytest
 from tests.authority import Authority
 
 TOOLS = Path(__file__).resolve().parent.parent / ".tools" / "bin"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds a registry may take to start, end or log before the test fails."""
 PROBE = "tests-probe"
 """User-Agent of our own probes, left out of `requests()`."""
@@ -178,6 +178,7 @@ class RegistryProcess:
     def pause(self) -> None:
         """Freeze it (SIGSTOP): connections are taken by the kernel, nothing is answered."""
         self._signal(signal.SIGSTOP)
+        wait_for(self._is_frozen, f"{self.kind} to stop")  # each of its threads, a moment later
         self._paused = True
 
     def resume(self) -> None:
@@ -306,6 +307,11 @@ class RegistryProcess:
         path = f"/v2/?probe={self._probes}"
         self.probe(path)
         wait_for(lambda: path in self.log_file.read_text(errors="replace"), "the access log")
+
+    def _is_frozen(self) -> bool:
+        assert self._process
+        threads = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        return all(each.read_text().rpartition(")")[2].split()[0] == "T" for each in threads)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None or not self.running():
