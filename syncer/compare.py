@@ -100,6 +100,8 @@ class Repository:
         try:
             tags = target.store.tags(self._name)
             target.listed = frozenset(tag for tag in tags if not reference.is_trash(tag))
+            suppressed = self._all.memory.suppressed((target.store.key, self._name))
+            target.dropped = frozenset(tag for tag, _ in suppressed)
         except errors.NotFoundError:
             target.listed = frozenset()
         except errors.SyncerError as error:

@@ -17,6 +17,7 @@ class Target:
 
     store: Store
     listed: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()  # by a retention policy, for good, at some digest
     new: bool = False
     error: errors.SyncerError | None = None
 
@@ -65,10 +66,10 @@ class Looker:
     api: Callable[[], bool]
 
     def ask(self, tag: str) -> Look:
-        """One HEAD a side; a GET of the source instead where no target lists the tag."""
+        """One HEAD a side; a GET of the source instead where a target is to get the tag."""
         holders = [target for target in self.targets if tag in target.listed]
         try:
-            if not holders:
+            if not holders and not all(tag in target.dropped for target in self.targets):
                 content = self.source.store.manifest(self.source.repository, tag)
                 return Look(content.digest, content)
             found = self.source.store.resolve(self.source.repository, tag)

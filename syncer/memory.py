@@ -36,7 +36,7 @@ class Memory(Protocol):
         What another rule brought from another source is not this rule's to replace.
         """
 
-    def suppressed(self, where: Where) -> Bindings:
+    def suppressed(self, where: Where) -> Collection[tuple[str, str]]:
         """The (tag, digest) pairs a retention policy dropped there."""
 
     def confirmed(
@@ -100,7 +100,7 @@ class NoMemory:
         """See `Memory`."""
         return self._All()
 
-    def suppressed(self, where: Where) -> Bindings:  # noqa: ARG002
+    def suppressed(self, where: Where) -> Collection[tuple[str, str]]:  # noqa: ARG002
         """See `Memory`."""
         return ()
 

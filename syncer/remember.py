@@ -63,7 +63,7 @@ class StateMemory:
             and (record.source_registry, record.source_repository) in (source, ("", ""))
         }
 
-    def suppressed(self, where: Where) -> Bindings:
+    def suppressed(self, where: Where) -> Collection[tuple[str, str]]:
         """See `Memory`."""
         return self._state.drops.suppressed(*where)
 

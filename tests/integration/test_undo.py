@@ -188,11 +188,14 @@ def test_replication_does_not_bring_back_what_a_policy_dropped_until_an_undo(
     operator.ahead += timedelta(days=2)
     operator.prune(apply=True)
     assert us_tags(operator) == {"v1.0.2", "v1.0.3"}
+    eu.forget_requests()
 
     report = operator.sync()
 
     assert us_tags(operator) == {"v1.0.2", "v1.0.3"}
     assert report.total("suppressed") == 2
+    looked = [each.method for each in eu.requests() if "/manifests/v1" in each.path]
+    assert looked == ["HEAD"] * 4  # a GET would count as a pull, run after run
     operator.undo("us/prod/app:v1.0.0")
     assert operator.sync().total("suppressed") == 1
     content.push(eu, "prod/app", "v1.0.1", content.manifest("a new digest"))
