@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from jobs.journal import Journal
 from jobs.live import Current, Live, Rule, registries, scheduled
@@ -17,6 +18,7 @@ from syncer.rules import ReplicateRule, Rules
 from syncer.state import State
 
 Ended = Callable[[str, RuleReport, Report | None], None]
+_T = TypeVar("_T")
 
 
 class Once:
@@ -53,30 +55,19 @@ class Once:
         if rule is None or self._live.stopping:
             return
         with log.bound(rule=name):
-            try:
-                with self._live.run(name) as current, _limited(rules, rule, current):
-                    fared, report = self._guarded(rules, rule, current)
-                    for tell in self._ended:
-                        tell(name, fared, report)
-            except Exception as error:  # noqa: BLE001 - the scheduler goes on, whatever this was
-                log.get().error("run.crashed", error=str(error), exc_info=error)
+            _guarded(lambda: self._run_and_tell(rules, rule))
 
-    def _guarded(
-        self, rules: Rules, rule: Rule, current: Current
-    ) -> tuple[RuleReport, Report | None]:
-        log.get().info("run.started")
-        try:
-            report = self._carry_out(rules, rule, current)
-        except errors.SyncerError as error:
-            log.get().error("run.failed", code=error.code, error=str(error))
-            return self._note_failure(rules, rule, current.since, str(error)), None
-        except Exception as error:  # noqa: BLE001 - a defect in one run is no reason to end others
-            log.get().error("run.crashed", error=str(error), exc_info=error)
-            reason = f"unexpected {type(error).__name__}: {error}"
-            return self._note_failure(rules, rule, current.since, reason), None
-        fared = report.rules[rule.name]
-        _tell(report, fared)
-        return fared, report
+    def _run_and_tell(self, rules: Rules, rule: Rule) -> None:
+        with self._live.run(rule.name) as current, _limited(rules, rule, current):
+            log.get().info("run.started")
+            report, trouble = _guarded(lambda: self._carry_out(rules, rule, current))
+            if report is None:
+                fared = self._note_failure(rules, rule, current.since, trouble)
+            else:
+                fared = report.rules[rule.name]
+                _tell(report, fared)
+            for tell in self._ended:
+                tell(rule.name, fared, report)
 
     def _carry_out(self, rules: Rules, rule: Rule, current: Current) -> Report:
         for key in keys(rules, rule):
@@ -100,6 +91,18 @@ class Once:
         fared = RuleReport(rule.name, first_trouble=reason)
         fared.steps["failed"] = 1
         return fared
+
+
+def _guarded(call: Callable[[], _T]) -> tuple[_T | None, str]:
+    """What `call` returns; or None and why, which has been logged: others go on, whatever it was."""
+    try:
+        return call(), ""
+    except errors.SyncerError as error:
+        log.get().error("run.failed", code=error.code, error=str(error))
+        return None, str(error)
+    except Exception as error:  # noqa: BLE001 - the one boundary of the daemon's runs
+        log.get().error("run.crashed", error=str(error), exc_info=error)
+        return None, f"unexpected {type(error).__name__}: {error}"
 
 
 @contextlib.contextmanager

@@ -33,13 +33,15 @@ class Repository:
         self._tags: list[str] = []
         self._all_tags: list[str] = []
         self._immutable: frozenset[str] = frozenset()
-        self._recalled: dict[str, str] = {}
+        self._recalled: dict[str, str] = {}  # in step, and not looked at
         # Of a hundred thousand tags nearly all are in step everywhere: a name and a digest each.
         self._in_step: dict[str, str] = {}
         self._looks: dict[str, Look] = {}  # of the others
         self._manifests: dict[str, Manifest] = {}
         self._manifest_bytes = 0
-        self._api: bool | None = None if landing.job.rule.referrers else False
+        # None: not asked yet. Verify looks at every referrer itself.
+        asks = landing.job.rule.referrers and not context.verify
+        self._api: bool | None = None if asks else False
         self._asking = threading.Lock()
         self._children: set[str] = set()
         self._followed: set[str] = set()
@@ -146,13 +148,10 @@ class Repository:
     def _look_at_rest(self, outcome: work.Outcome[dict[str, str]]) -> None:
         """Looks at every tag that is not recalled; where nothing can be, at all of them."""
         self._recalled = outcome.value or {}
-        self._in_step.update(self._recalled)
         if count := len(self._recalled):
             rule = self._job.rule
             self._all.observer(events.TagsRemembered(rule.name, count, rule.recheck))
         rest = [tag for tag in self._tags if tag not in self._recalled]
-        if self._all.verify:
-            self._api = False  # it looks at every referrer itself
         if rest and self._api is None:  # beside the first looks: they want to know in the end
             self._run.submit(self._lists_referrers, lambda _: None, copy.READ)
         self._run.each(rest, self._look, self._looked, self._run.threads * 2)
@@ -234,8 +233,10 @@ class Repository:
         loose = self._loose_followers()
         if not loose:
             return []
-        subjects = {*self._in_step.values(), *(look.digest for look in self._looks.values())}
-        names = {reference.fallback_tag(digest) for digest in subjects | self._children}
+        subjects = self._children.union(
+            self._recalled.values(), self._in_step.values(), self._differing().values()
+        )
+        names = {reference.fallback_tag(digest) for digest in subjects}
         return sorted(tag for tag in loose if retention.followed(tag) in names)
 
     def _loose_followers(self) -> tuple[str, ...]:
@@ -257,7 +258,7 @@ class Repository:
 
     def _observe_source(self) -> None:
         origins = self._job.origins
-        tags = _both(self._seen(), self._differing())
+        tags = _both(self._in_step, self._differing())
         if origins:
             tags = {tag: origins.get(digest, digest) for tag, digest in tags.items()}
         self._all.memory.listed(self._source.key, tags, self._all_tags, self._all.now)
@@ -265,12 +266,6 @@ class Repository:
     def _differing(self) -> dict[str, str]:
         """What the source has that is not in step everywhere."""
         return {tag: look.digest for tag, look in self._looks.items()}
-
-    def _seen(self) -> dict[str, str]:
-        """What this run saw in step: what is recalled must not pass for it, or it would for ever."""
-        if not self._recalled:
-            return self._in_step
-        return {tag: at for tag, at in self._in_step.items() if tag not in self._recalled}
 
     def _plan(self, target: Target, then: work.Then) -> None:
         def planned(outcome: work.Outcome[Comparison]) -> None:
@@ -288,17 +283,20 @@ class Repository:
         attachments = list(self._attachments(target.store.name, source, standing))
         self._observe_target(target, where)
         differs = any(standing[tag] not in (digest, "") for tag, digest in source.items())
+        lacks = not all(standing[tag] for tag in source)
         found = diff.diff(
             source,
             standing,
             overwrite=rule.overwrite,
             ours=self._all.memory.ours(where, self._source.key) if differs else (),
-            suppressed=self._all.memory.suppressed(where),
+            # Asked again: a prune may have dropped tags since the listing.
+            suppressed=self._all.memory.suppressed(where) if lacks else (),
             unmatched=self._all_tags,
         )
-        if in_step := _both(self._seen(), found.in_step):
+        # What is recalled must not pass for looked at, or it never would be again.
+        if in_step := _both(self._in_step, found.in_step):
             self._all.memory.will_write(where, in_step, self._source.key, self._job.origins)
-        found = replace(found, in_step=_both(self._in_step, found.in_step))
+        found = replace(found, in_step=_both(in_step, self._recalled))
         return Comparison(
             self._source,
             copy.Destination(
@@ -318,8 +316,8 @@ class Repository:
 
     def _observe_target(self, target: Target, where: Where) -> None:
         """Notes what the looks found there, where a later run may rely on it or must not."""
-        name, seen = target.store.name, self._seen()
-        found = {tag: seen[tag] for tag in self._immutable if tag in seen}
+        name, in_step = target.store.name, self._in_step
+        found = {tag: in_step[tag] for tag in self._immutable if tag in in_step}
         for tag, look in self._looks.items():
             digest = look.at(name)
             if digest and (digest != look.digest or tag in self._immutable):
@@ -330,7 +328,8 @@ class Repository:
     def _bindings(self, target: Target) -> tuple[dict[str, str], dict[str, str]]:
         """Tag -> digest of what is not in step everywhere, on both sides, where it was asked."""
         source = self._differing()
-        standing = dict.fromkeys(target.listed.difference(self._in_step), diff.UNRESOLVED)
+        rest = target.listed.difference(self._in_step, self._recalled)
+        standing = dict.fromkeys(rest, diff.UNRESOLVED)
         for tag, look in self._looks.items():
             standing[tag] = look.at(target.store.name)
         return source, standing
@@ -349,7 +348,7 @@ class Repository:
     def _planned(
         self, target: Target, found: diff.Diff, attachments: Iterable[plan.Step]
     ) -> plan.RepositoryPlan:
-        rule, origins = self._job.rule, self._job.origins
+        rule = self._job.rule
         return plan.replication(
             rule.name,
             place_of(self._source.store, self._source.repository),
@@ -358,14 +357,18 @@ class Repository:
             is_mutable=rule.mutable_selection.matches,
             max_overwrite_pct=rule.max_overwrite_pct,
             attachments=attachments,
-            trimmed={
-                tag: origin
-                for tag, digest in _both(self._in_step, self._differing()).items()
-                if (origin := origins.get(digest))
-            },
+            trimmed=self._trimmed(),
             platforms=rule.platforms,
             new=target.new,
         )
+
+    def _trimmed(self) -> Mapping[str, str]:
+        """The tags of indexes of which only some platforms go, and what each is at the source."""
+        origins = self._job.origins
+        if not origins:
+            return {}
+        tags = _both(self._in_step, self._differing())
+        return {tag: origin for tag, digest in tags.items() if (origin := origins.get(digest))}
 
 
 def _both(most: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:

@@ -33,8 +33,9 @@ def budget(clock: Clock) -> limits.Budget:
 
 
 def read(budget: limits.Budget, answer: dict[str, str] | None = None) -> None:
+    mark = budget.answered
     with budget.spend():
-        budget.note(answer or {})
+        budget.note(answer or {}, mark)
 
 
 def test_who_sends_no_headers_is_not_limited(budget: limits.Budget) -> None:
@@ -57,29 +58,29 @@ def test_reads_stop_at_the_reserve_and_the_sentence_says_all(budget: limits.Budg
 @pytest.mark.parametrize(("reserve", "last"), [(0, 1), (10, 21), (50, 101), (100, 201)])
 def test_the_reserve_is_a_share_of_the_limit(reserve: int, last: int) -> None:
     budget = limits.Budget("hub", reserve)
-    budget.note(headers(last, limit=200))
+    budget.note(headers(last, limit=200), budget.answered)
     with budget.spend():
         pass
-    budget.note(headers(last - 1, limit=200))
+    budget.note(headers(last - 1, limit=200), budget.answered)
     with pytest.raises(errors.RateBudgetError):
         read(budget)
 
 
 def test_reads_under_way_count_before_they_are_answered(budget: limits.Budget) -> None:
-    budget.note(headers(12))
+    budget.note(headers(12), budget.answered)
     with budget.spend(), budget.spend(), pytest.raises(errors.RateBudgetError), budget.spend():
         pass
     read(budget, headers(12))
 
 
 def test_a_head_tells_that_the_budget_is_full_again(budget: limits.Budget) -> None:
-    budget.note(headers(3))
-    budget.note(headers(100))
+    budget.note(headers(3), budget.answered)
+    budget.note(headers(100), budget.answered)
     read(budget)
 
 
 def test_an_answer_that_was_overtaken_gives_no_read_back(budget: limits.Budget) -> None:
-    budget.note(headers(12))
+    budget.note(headers(12), budget.answered)
     mark = budget.answered
     read(budget, headers(11))
     read(budget, headers(10))
@@ -105,7 +106,7 @@ class Asked:
 @given(st.data())
 def test_in_whatever_order_answers_come_the_reserve_is_left(data: st.DataObject) -> None:
     budget, left = limits.Budget("hub", 10), 14
-    budget.note(headers(left))
+    budget.note(headers(left), budget.answered)
     flying: list[Asked] = []
     for _ in range(40):
         step = data.draw(st.sampled_from(["HEAD", "GET", "count", "take in"]))
@@ -129,14 +130,14 @@ def test_in_whatever_order_answers_come_the_reserve_is_left(data: st.DataObject)
 def test_what_was_seen_a_minute_ago_is_doubted_only_where_it_refuses(
     budget: limits.Budget, clock: Clock
 ) -> None:
-    budget.note(headers(50))
+    budget.note(headers(50), budget.answered)
     clock.now += HOUR
     assert not budget.doubtful
-    budget.note(headers(5))
+    budget.note(headers(5), budget.answered)
     assert not budget.doubtful
     clock.now += 60
     assert budget.doubtful
-    budget.note(headers(5))
+    budget.note(headers(5), budget.answered)
     assert not budget.doubtful
 
 
@@ -145,17 +146,17 @@ def test_an_answer_that_the_limit_is_reached_stops_further_reads_for_a_while(
 ) -> None:
     with pytest.raises(errors.RateBudgetError), budget.spend():
         raise errors.RateBudgetError("429: pull rate limit")
-    budget.note({})  # what was asked before
+    budget.note({}, budget.answered)  # what was asked before
     with pytest.raises(errors.RateBudgetError, match="pull limit is reached"):
         read(budget)
     clock.now += 60
     assert budget.doubtful
-    budget.note({})  # the HEAD that was asked in doubt
+    budget.note({}, budget.answered)  # the HEAD that was asked in doubt
     read(budget)
 
 
 def test_another_failure_spends_nothing_and_refuses_nothing(budget: limits.Budget) -> None:
-    budget.note(headers(12))
+    budget.note(headers(12), budget.answered)
     for _ in range(5):
         with pytest.raises(errors.UnavailableError), budget.spend():
             raise errors.UnavailableError("502")
@@ -174,5 +175,5 @@ def test_another_failure_spends_nothing_and_refuses_nothing(budget: limits.Budge
 def test_limits_of_a_minute_and_other_dialects_are_left_to_retries(
     budget: limits.Budget, sent: dict[str, str]
 ) -> None:
-    budget.note(sent)
+    budget.note(sent, budget.answered)
     read(budget)

@@ -57,13 +57,12 @@ class Budget:
         """How many reads have been answered: the mark of a question that is sent now."""
         return self._answered
 
-    def note(self, headers: Mapping[str, str], mark: int | None = None) -> None:
+    def note(self, headers: Mapping[str, str], mark: int) -> None:
         """Takes in what an answer to a HEAD or GET of a manifest says.
 
         Args:
             headers: The answer's.
-            mark: What `answered` was when the question was sent; nothing else was asked meanwhile
-                by default.
+            mark: What `answered` was when the question was sent.
         """
         text = headers.get("ratelimit-remaining")
         if text is None and self._left == math.inf:
@@ -99,13 +98,13 @@ class Budget:
                 self._asked -= 1
                 self._answered += 1
 
-    def _newest(self, told: int, mark: int | None) -> float:
+    def _newest(self, told: int, mark: int) -> float:
         """What is left, by what is known and by an answer that may be older than that.
 
         An answer need not count the reads that were under way with it. If it tells of more than
         those explain, reads have come back to us.
         """
-        others = 0 if mark is None else self._answered + self._asked - mark
+        others = self._answered + self._asked - mark
         return told if told - others > self._left else min(told, self._left)
 
     @property
